@@ -1,0 +1,1 @@
+"""Hardware in the loop and the command line: the room that may see all the others."""

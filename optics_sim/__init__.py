@@ -1,0 +1,1 @@
+"""Light, sensor, encoders, learning and attacks: the differentiable camera simulator."""

@@ -1,0 +1,1 @@
+"""Readers of people's pictures, their splits, and a generator of synthetic people."""

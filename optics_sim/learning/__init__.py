@@ -1,0 +1,1 @@
+"""Recognisers, losses and the joint training of optics and recogniser."""

@@ -1,0 +1,1 @@
+"""Masks, printing, propagation, lenses and the convolution they cause."""

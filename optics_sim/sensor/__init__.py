@@ -1,0 +1,1 @@
+"""From photons to electrons to numbers, and the integer readout that follows."""
