@@ -135,7 +135,7 @@ def _same_pairs(labels: NDArray[np.int64], rng: np.random.Generator) -> Indices:
         mine = np.flatnonzero(labels == person)
         first, second = np.triu_indices(len(mine), 1)
         pairs.append(np.stack([mine[first], mine[second]], axis=1))
-        ranks.append(rng.permutation(len(first)) + rng.random())
+        ranks.append(np.asarray(rng.permutation(len(first)) + rng.random(), dtype=np.float64))
     return np.concatenate(pairs)[np.argsort(np.concatenate(ranks), kind="stable")]
 
 
