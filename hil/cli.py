@@ -27,7 +27,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Returns the exit code of one command; `argv` is the words after `privcam`."""
     words = list(sys.argv[1:] if argv is None else argv)
     try:
-        return _dispatch(words)
+        code = _dispatch(words)
+        sys.stdout.flush()  # a reader that has gone is noticed here, not while the interpreter closes
+        return code
     except PrivcamError as error:
         return _fail(str(error), EXIT_PROBLEM)
     except ModuleNotFoundError as error:
