@@ -47,8 +47,8 @@ class RandomPattern(Plain):
     """Cells opened independently with a stated probability."""
 
     kind: Literal["random"] = "random"
-    seed: int = 0
-    open_fraction: float = Field(0.5, gt=0, le=1)
+    seed: int = Field(0, description="of the generator that draws the cells")
+    open_fraction: float = Field(0.5, gt=0, le=1, description="probability that a cell is open")
 
 
 class MlsPattern(Plain):
@@ -62,22 +62,22 @@ class MuraPattern(Plain):
     """Modified uniformly redundant array of a prime side."""
 
     kind: Literal["mura"] = "mura"
-    prime: int = Field(23, ge=5)
+    prime: int = Field(23, ge=5, description="side of the array in cells, a prime")
 
 
 class FresnelZonePattern(Plain):
     """Binary Fresnel zone aperture, open where cos(pi r^2 / r1^2 - phase) > 0."""
 
     kind: Literal["fresnel_zone"] = "fresnel_zone"
-    first_radius_m: float = Field(gt=0)
-    phase_rad: float = 0.0
+    first_radius_m: float = Field(gt=0, description="r1, radius of the innermost zone")
+    phase_rad: float = Field(0.0, description="shifts the zones; pi swaps clear and opaque")
 
 
 class RowsPattern(Plain):
     """A given binary pattern, written as rows of '0' (opaque) and '1' (clear): what training returns."""
 
     kind: Literal["rows"] = "rows"
-    rows: tuple[str, ...]
+    rows: tuple[str, ...] = Field(description="one string of 0 (opaque) and 1 (clear) for each row of cells")
 
     @model_validator(mode="after")
     def _is_binary_rectangle(self) -> RowsPattern:
@@ -108,7 +108,7 @@ class FilePattern(Plain):
     """A binary picture (PNG, any depth) or NPY file of the pattern; clear where above half of its maximum."""
 
     kind: Literal["file"] = "file"
-    path: str
+    path: str = Field(description="of the PNG or NPY file")
 
 
 Pattern = Annotated[
@@ -123,7 +123,7 @@ class Printing(Plain):
 
     edge_blur_m: float = Field(0.0, ge=0, description="standard deviation of the edge blur")
     opaque_transmission: float = Field(0.0, ge=0, lt=1, description="of printed film; optical density 4 is 1e-4")
-    clear_transmission: float = Field(1.0, gt=0, le=1)
+    clear_transmission: float = Field(1.0, gt=0, le=1, description="of the clear parts")
 
     @model_validator(mode="after")
     def _clear_above_opaque(self) -> Printing:
@@ -136,15 +136,19 @@ class LenslessOptics(Plain):
     """An amplitude mask at a distance in front of a bare sensor."""
 
     kind: Literal["lensless"] = "lensless"
-    pattern: Pattern
+    pattern: Pattern = Field(description="which cells are clear; a table with its own `kind`")
     cells: tuple[int, int] = Field((32, 32), description="mask cells (rows, columns)")
-    cell_m: float = Field(gt=0)
-    mask_to_sensor_m: float = Field(3e-3, gt=0)
-    scene_to_mask_m: float = Field(0.4, gt=0)
-    wavelengths_m: tuple[float, ...] = Field((460e-9, 550e-9, 640e-9), min_length=1)
-    printing: Printing = Printing()
-    propagation: Literal["wave", "geometric"] = "wave"
-    convolution: Convolution = "valid"
+    cell_m: float = Field(gt=0, description="side of a mask cell")
+    mask_to_sensor_m: float = Field(3e-3, gt=0, description="d, mask to sensor")
+    scene_to_mask_m: float = Field(0.4, gt=0, description="D, scene to mask")
+    wavelengths_m: tuple[float, ...] = Field(
+        (460e-9, 550e-9, 640e-9), min_length=1, description="the PSF is the mean over these"
+    )
+    printing: Printing = Field(Printing(), description="what the printer does to the pattern")
+    propagation: Literal["wave", "geometric"] = Field(
+        "wave", description="band-limited angular spectrum, or the shadow alone"
+    )
+    convolution: Convolution = Field("valid", description="which part of scene (*) psf reaches the sensor")
     surround: float = Field(0.0, ge=0, description="radiance outside the field, relative to white")
 
     @property
@@ -165,13 +169,15 @@ class DefocusOptics(Plain):
     """A lens focused elsewhere (Pittaluga and Koppal 2015): the blur disc does the hiding."""
 
     kind: Literal["defocus"] = "defocus"
-    focal_length_m: float = Field(gt=0)
+    focal_length_m: float = Field(gt=0, description="of the lens")
     aperture_m: float = Field(gt=0, description="diameter")
-    lens_to_sensor_m: float = Field(gt=0)
-    scene_to_lens_m: float = Field(0.4, gt=0)
-    wavelengths_m: tuple[float, ...] = Field((460e-9, 550e-9, 640e-9), min_length=1)
-    convolution: Convolution = "same"
-    surround: float = Field(0.0, ge=0)
+    lens_to_sensor_m: float = Field(gt=0, description="lens to sensor")
+    scene_to_lens_m: float = Field(0.4, gt=0, description="scene to lens")
+    wavelengths_m: tuple[float, ...] = Field(
+        (460e-9, 550e-9, 640e-9), min_length=1, description="the PSF is the mean over these"
+    )
+    convolution: Convolution = Field("same", description="which part of scene (*) psf reaches the sensor")
+    surround: float = Field(0.0, ge=0, description="radiance outside the field, relative to white")
 
 
 class IdentityOptics(Plain):
@@ -196,24 +202,24 @@ class Sensor(Plain):
     A field without a source is `assumed`, and prints so.
     """
 
-    name: str
-    pixel_pitch_m: float = Field(gt=0)
+    name: str = Field(description="of the sensor, as sold")
+    pixel_pitch_m: float = Field(gt=0, description="side of a raw pixel")
     shape: tuple[int, int] = Field(description="raw pixels (rows, columns)")
-    cfa: Literal["mono", "rggb", "bggr", "grbg", "gbrg"] = "mono"
+    cfa: Literal["mono", "rggb", "bggr", "grbg", "gbrg"] = Field("mono", description="colour filter array from the top left")
     quantum_efficiency: float | tuple[float, float, float] = Field(
         description="electrons per photon; one number, or (red, green, blue) under a colour filter array"
     )
-    bit_depth: int = Field(12, ge=1, le=16)
-    black_level_dn: float = Field(ge=0)
+    bit_depth: int = Field(12, ge=1, le=16, description="of the raw numbers")
+    black_level_dn: float = Field(ge=0, description="raw value of no light")
     gain_dn_per_e: float = Field(gt=0, description="at analogue gain 1")
-    full_well_e: float = Field(gt=0)
-    read_noise_e: float = Field(0.0, ge=0)
-    row_noise_e: float = Field(0.0, ge=0)
-    dark_current_e_per_s: float = Field(0.0, ge=0)
+    full_well_e: float = Field(gt=0, description="electrons a pixel holds")
+    read_noise_e: float = Field(0.0, ge=0, description="standard deviation for each pixel and reading")
+    row_noise_e: float = Field(0.0, ge=0, description="standard deviation shared by a row in one reading")
+    dark_current_e_per_s: float = Field(0.0, ge=0, description="electrons without light")
     prnu: float = Field(0.0, ge=0, description="relative standard deviation of the pixels' gain")
     dsnu_e: float = Field(0.0, ge=0, description="standard deviation of the pixels' offset")
-    fixed_pattern_seed: int = 0
-    sources: dict[str, str] = Field(default_factory=dict)
+    fixed_pattern_seed: int = Field(0, description="draws this very sensor's PRNU and DSNU")
+    sources: dict[str, str] = Field(default_factory=dict, description="field name to where its number comes from")
 
     def source_of(self, field: str) -> str:
         """Returns where a number comes from, or `assumed`."""
@@ -227,10 +233,12 @@ class Exposure(Plain):
     seen through a fully open aperture (a PSF of sum 1).
     """
 
-    exposure_s: float = Field(gt=0)
-    analogue_gain: float = Field(1.0, gt=0)
-    white_photons_per_px_s: float = Field(gt=0)
-    wavelength_m: float = Field(550e-9, gt=0)
+    exposure_s: float = Field(gt=0, description="exposure time")
+    analogue_gain: float = Field(1.0, gt=0, description="multiplies `gain_dn_per_e`")
+    white_photons_per_px_s: float = Field(
+        gt=0, description="on a raw pixel, from a white field through a fully open aperture"
+    )
+    wavelength_m: float = Field(550e-9, gt=0, description="of those photons")
 
 
 class Readout(Plain):
@@ -243,10 +251,10 @@ class Readout(Plain):
 
     crop: tuple[int, int, int, int] = Field(description="(top, left, height, width) in raw pixels")
     bin: tuple[int, int] = Field((40, 40), description="raw pixels (rows, columns) in one code pixel")
-    black_level_dn: int = Field(ge=0)
-    planes: Literal["sum", "red", "green", "blue"] = "sum"
-    shift: int = Field(ge=0, le=30)
-    turn: bool = True
+    black_level_dn: int = Field(ge=0, description="subtracted from each raw pixel")
+    planes: Literal["sum", "red", "green", "blue"] = Field("sum", description="all raw pixels of a bin, or one colour's")
+    shift: int = Field(ge=0, le=30, description="bits dropped, rounding half up, to reach 8")
+    turn: bool = Field(True, description="turn the code by 180 degrees, as an aperture's image is upside down")
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -277,15 +285,15 @@ class CameraDesign(Plain):
     (film, firmware, reports).
     """
 
-    schema_version: int = SCHEMA
-    name: str
+    schema_version: int = Field(SCHEMA, description="of this file format")
+    name: str = Field(description="for people; the digest is what names the design")
     scene: tuple[int, int] = Field((63, 63), description="scene pixels (rows, columns)")
-    optics: Optics
-    sensor: Sensor
-    exposure: Exposure
-    readout: Readout
-    encoder: Encoder = ReadoutEncoder()
-    parent: str | None = None
+    optics: Optics = Field(description="what shapes the light; a table with its `kind`")
+    sensor: Sensor = Field(description="what counts the light")
+    exposure: Exposure = Field(description="how long, how amplified, how bright")
+    readout: Readout = Field(description="raw numbers to the 8-bit code")
+    encoder: Encoder = Field(ReadoutEncoder(), description="computes on the camera, after the readout; a table")
+    parent: str | None = Field(None, description="digest of the design this one was made from")
 
     @property
     def digest(self) -> str:

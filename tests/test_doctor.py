@@ -1,0 +1,87 @@
+"""The doctor tells what is here, what is not, and what to do, on a machine without torch too."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from hil.verbs import doctor
+
+ROOT = Path(__file__).parents[1]
+BLOCKED = """
+import sys
+sys.modules.update(dict.fromkeys(["torch", "matplotlib", "tensorboard", "onnxruntime", "safetensors"]))
+from hil.cli import main
+raise SystemExit(main(sys.argv[1:]))
+"""
+
+
+def _without_torch(*words: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-c", BLOCKED, *words], env={**os.environ, "PYTHONPATH": str(ROOT)},
+                          capture_output=True, text=True, check=False, timeout=60)
+
+
+def test_doctor_works_without_torch() -> None:
+    answer = _without_torch("doctor", "--json")
+    assert answer.returncode == 0, answer.stderr
+    content = json.loads(answer.stdout)
+    torch = next(part for part in content["parts"] if part["name"] == "torch")
+    assert torch["found"] is None
+    assert "pip install torch" in torch["remedy"]
+    assert any("torch" in missing for missing in content["missing_for"].values())
+
+
+def test_text_has_every_part_with_purpose_and_remedy() -> None:
+    parts = doctor.inspect_machine()
+    text = doctor._as_text(parts)
+    for part in parts:
+        assert part.name in text and part.purpose in text
+        assert part.remedy
+        assert part.found or part.remedy in text
+    names = {part.name for part in parts}
+    assert {"python", "core", "torch", "onnxruntime", "picamera2 and libcamera", "serial ports", "arm-none-eabi-gcc",
+            "qemu-system-arm", "real data", "C++ compiler", "ai-edge-litert", "tflite-runtime"} <= names
+
+
+def test_abilities_name_known_parts() -> None:
+    names = {part.name for part in doctor.inspect_machine()}
+    assert {need for ability in doctor.ABILITIES for need in ability.needs} <= names
+
+
+def test_ability_lists_what_is_missing() -> None:
+    parts = [doctor.Part(part.name, None if part.name == "torch" else "1.0", part.purpose, part.remedy)
+             for part in doctor.inspect_machine()]
+    missing = doctor.abilities(parts)
+    assert set(map(tuple, missing.values())) == {(), ("torch",)}
+
+
+def test_missing_core_is_exit_code_1(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(doctor, "_CORE", ("numpy", "no-such-distribution"))
+    from hil.cli import main
+    assert main(["doctor"]) == 1
+    assert "no-such-distribution" in capsys.readouterr().out
+
+
+def test_data_is_found_by_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "faces_orl").mkdir()
+    monkeypatch.setenv("PRIVCAM_DATA", str(tmp_path))
+    assert "faces_orl" in (doctor._real_data().found or "")
+    monkeypatch.setenv("PRIVCAM_DATA", str(tmp_path / "nowhere"))
+    assert doctor._real_data().found is None
+    assert "nowhere" in doctor._real_data().remedy
+
+
+def test_tool_that_fails_or_is_absent_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    broken = tmp_path / "brokentool"
+    broken.write_text("#!/bin/sh\nexit 3\n")
+    broken.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    assert doctor._tool_version("brokentool") is None
+    assert doctor._tool_version("no-such-tool-anywhere") is None
+    broken.write_text("#!/bin/sh\necho tool 7.1\necho more\n")
+    assert doctor._tool_version("brokentool") == "tool 7.1"
