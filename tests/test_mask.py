@@ -69,6 +69,12 @@ def test_minimum_feature_holds_exactly(features, fraction):
         assert violations(clear, features) == 0
 
 
+def test_logits_without_bounds_still_give_a_printable_mask():
+    logits = torch.full((12, 12), -torch.inf)
+    logits[2:4, 2:4] = logits[5:7, 4:6] = torch.inf
+    assert violations(LearnableMask(logits, min_feature_cells=2).binary(), 2) == 0
+
+
 def test_violations_counts_cells_that_are_too_thin():
     clear = torch.zeros(8, 8)
     clear[2:4, 2:4] = 1
