@@ -132,7 +132,7 @@ def test_wave_psf_is_the_direct_sum_under_a_spherical_wave(scene_to_mask_m):
     pattern = torch.tensor([[float(c) for c in row] for row in F])
     reference = direct_psf(pattern, optics, pitch_m, 9, 12, 5)
     psf = lensless_psf(pattern, optics, pitch_m, margin=2, oversample=12)
-    assert relative(psf, reference) < 0.02  # what oversample 12 leaves (see the ladder test)
+    assert relative(psf, reference) < 0.01  # 0.6 and 0.8 %; 24 samples on both sides leave 0.2 %
     without_scaling = optics.model_copy(update={"scene_to_mask_m": 1e3})
     if scene_to_mask_m < 0.1:  # control: the tolerance sees a plane wave
         assert relative(lensless_psf(pattern, without_scaling, pitch_m, margin=2, oversample=12), reference) > 0.05
