@@ -7,6 +7,7 @@ Exit codes: 0 done, 1 the verb's own "no", 2 a problem the user can act on, 3 a 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -17,6 +18,7 @@ from optics_sim.errors import PrivcamError
 
 EXIT_PROBLEM, EXIT_MISSING_PACKAGE, EXIT_INTERRUPTED, EXIT_PIPE = 2, 3, 130, 141
 
+_DISK_SAYS_NO = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 _EXTRA_OF = {
     "torch": "design", "safetensors": "design", "tensorboard": "design", "matplotlib": "design", "tqdm": "design",
     "onnxruntime": "attack",
@@ -39,6 +41,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_PIPE
+    except OSError as error:
+        if error.errno not in _DISK_SAYS_NO:
+            raise
+        return _fail(f"{error}; what to do: make room, or choose a folder you may write to", EXIT_PROBLEM)
 
 
 def _dispatch(words: list[str]) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -61,6 +62,19 @@ def test_problem_is_one_line_and_2(verb: Callable[..., None], capsys: pytest.Cap
     out, err = capsys.readouterr()
     assert out == ""
     assert err == "privcam: too few people; got: 1; allowed: 2 or more; what to do: add a folder\n"
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
+def test_disk_that_refuses_is_one_line_and_2(verb: Callable[..., None], capsys: pytest.CaptureFixture[str], number: int) -> None:
+    verb(_raiser(OSError(number, os.strerror(number), "runs/demo")))
+    assert cli.main(["probe"]) == cli.EXIT_PROBLEM
+    assert os.strerror(number) in capsys.readouterr().err
+
+
+def test_other_system_errors_keep_their_traceback(verb: Callable[..., None]) -> None:
+    verb(_raiser(FileNotFoundError(errno.ENOENT, "gone", "weights.safetensors")))
+    with pytest.raises(FileNotFoundError):
+        cli.main(["probe"])
 
 
 @pytest.mark.parametrize("package, extra", [("torch.nn", "design"), ("onnxruntime", "attack")])

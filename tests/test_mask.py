@@ -69,6 +69,12 @@ def test_minimum_feature_holds_exactly(features, fraction):
         assert violations(clear, features) == 0
 
 
+def test_logits_without_bounds_still_give_a_printable_mask():
+    logits = torch.full((12, 12), -torch.inf)
+    logits[2:4, 2:4] = logits[5:7, 4:6] = torch.inf
+    assert violations(LearnableMask(logits, min_feature_cells=2).binary(), 2) == 0
+
+
 def test_violations_counts_cells_that_are_too_thin():
     clear = torch.zeros(8, 8)
     clear[2:4, 2:4] = 1
@@ -102,7 +108,7 @@ def test_open_maximum_keeps_the_largest_logits():
     mask = LearnableMask.sparse((16, 16), 0.9, generator(), open_max=0.25)
     clear = mask().detach().bool()
     assert int(clear.sum()) == 64
-    assert float(mask.logits[clear].min()) > float(mask.logits[~clear].max())
+    assert bool(mask.logits[clear].min() > mask.logits[~clear].max())
 
 
 def test_to_pattern_is_exactly_what_forward_returned():

@@ -81,17 +81,17 @@ def test_airy_radius():
 
 def test_talbot_self_imaging():
     """A grating of period p repeats after 2 p^2 / lambda, and is shifted by half a period after half of that."""
-    period, samples, pitch = 40e-6, 16, 2.5e-6
-    row = (torch.arange(20 * samples) % samples < samples // 2).double()
+    period, samples, pitch = 160e-6, 16, 10e-6
+    row = (torch.arange(60 * samples) % samples < samples // 2).double()
     field = row[None, :].expand(16, -1)
     talbot = 2 * period**2 / GREEN_M
 
     def image(distance: float) -> torch.Tensor:
         return angular_spectrum(field, pitch, GREEN_M, distance, padding=0)[3].abs().square()
 
-    # paraxial to (lambda / p)^2 and the grid's band limit; orders above 5 dephase
-    assert relative(image(talbot), row) < 0.15
-    assert relative(image(talbot / 2), torch.roll(row, samples // 2)) < 0.15
+    tolerance = 0.04  # order 7, the highest, dephases by (pi / 2) (lambda / p)^2 7^4 = 0.045 rad
+    assert relative(image(talbot), row) < tolerance
+    assert relative(image(talbot / 2), torch.roll(row, samples // 2)) < tolerance
     assert relative(image(talbot / 4), row) > 0.3  # control: in between it does not look like itself
 
 
@@ -107,7 +107,8 @@ def test_energy_is_kept_and_the_propagator_is_its_own_inverse_in_adjoint():
     b = torch.randn(32, 32, dtype=torch.complex64, generator=torch.Generator().manual_seed(2))
     # adjoint = propagation of the conjugate, conjugated (reciprocity)
     left = torch.vdot(b.flatten(), angular_spectrum(a, pitch, GREEN_M, 100e-6).flatten())
-    right = torch.vdot(angular_spectrum(b.conj().resolve_conj(), pitch, GREEN_M, 100e-6).conj().resolve_conj().flatten(), a.flatten())
+    back = angular_spectrum(b.conj().resolve_conj(), pitch, GREEN_M, 100e-6).conj().resolve_conj()
+    right = torch.vdot(back.flatten(), a.flatten())
     assert abs(left - right) < 1e-5 * float(a.norm() * b.norm())
 
 

@@ -6,21 +6,28 @@ import pytest
 import torch
 
 from optics_sim.design import (
+    BlackOptics,
+    CameraDesign,
     DefocusOptics,
+    Exposure,
+    IdentityOptics,
     LenslessOptics,
     OpenPattern,
     Printing,
     RandomPattern,
+    Readout,
     RowsPattern,
+    Sensor,
 )
 from optics_sim.errors import PrivcamError
 from optics_sim.optics.lens import blur_diameter_m, defocus_psf
 from optics_sim.optics.mask import LearnableMask
 from optics_sim.optics.patterns import default_lensless, transmission
 from optics_sim.optics.propagation import rayleigh_sommerfeld
-from optics_sim.optics.psf import lensless_psf
+from optics_sim.optics.psf import design_psf, lensless_psf
 
 PITCH_M = 62e-6
+GREEN_M = 550e-9
 F = ("11111", "10000", "11100", "10000", "10000")  # nothing turns or mirrors an F into itself
 FLOAT32 = 1e-6
 
@@ -41,6 +48,12 @@ def centroid(psf: torch.Tensor) -> tuple[float, float]:
     """(y, x) in code pixels from the grid's centre."""
     y, x = ((torch.arange(n) - (n - 1) / 2) for n in psf.shape)
     return float((psf.sum(1) * y).sum() / psf.sum()), float((psf.sum(0) * x).sum() / psf.sum())
+
+
+def shares(middle: float, width: float, pixels: int) -> torch.Tensor:
+    """Overlap of an interval with each of a centred row of unit pixels, as a share of the interval."""
+    low, high = middle - width / 2 + pixels / 2, middle + width / 2 + pixels / 2
+    return torch.tensor([max(0.0, min(high, k + 1) - max(low, k)) / width for k in range(pixels)])
 
 
 # --- geometry -------------------------------------------------------------------------------------
@@ -72,10 +85,15 @@ def test_an_off_centre_pinhole_lands_turned_and_magnified(mode, scene_to_mask_m)
     pinhole = torch.zeros(16, 16)
     pinhole[3, 9] = 1
     scale = (1 + 2e-3 / scene_to_mask_m) * cell_m / pitch_m
-    y, x = centroid(lensless_psf(pinhole, optics, pitch_m, propagation=mode, margin=4))
-    tolerance = 1e-4 if mode == "geometric" else 0.1  # diffracted light cut by the window on one side
+    psf = lensless_psf(pinhole, optics, pitch_m, propagation=mode, margin=4)
+    y, x = centroid(psf)
+    # a shadow's share of pixel k tells its centroid to f (1 - f) / w <= 1 / (4 w) pixels; waves lose some at the window
+    tolerance = 0.25 / scale + (0 if mode == "geometric" else 0.1)
     assert y == pytest.approx(4.5 * scale, abs=tolerance)
     assert x == pytest.approx(-1.5 * scale, abs=tolerance)
+    if mode == "geometric":
+        torch.testing.assert_close(psf * 256, torch.outer(shares(4.5 * scale, scale, psf.shape[0]),
+                                                          shares(-1.5 * scale, scale, psf.shape[1])), atol=1e-5, rtol=0)
 
 
 def test_unaligned_shadow_conserves_energy_to_float32():
@@ -87,7 +105,8 @@ def test_unaligned_shadow_conserves_energy_to_float32():
 
 
 # --- waves ----------------------------------------------------------------------------------------
-def direct_psf(pattern: torch.Tensor, optics: LenslessOptics, pitch_m: float, size: int, sources: int, points: int) -> torch.Tensor:
+def direct_psf(pattern: torch.Tensor, optics: LenslessOptics, pitch_m: float, size: int, sources: int,
+               points: int) -> torch.Tensor:
     """No FFT, no scaling theorem: spherical wave onto the mask, Rayleigh-Sommerfeld sum, integrated over code pixels."""
     fine, source_pitch = pattern.repeat_interleave(sources, 0).repeat_interleave(sources, 1).double(), optics.cell_m / sources
     n = fine.shape[0]
@@ -113,14 +132,10 @@ def test_wave_psf_is_the_direct_sum_under_a_spherical_wave(scene_to_mask_m):
     pattern = torch.tensor([[float(c) for c in row] for row in F])
     reference = direct_psf(pattern, optics, pitch_m, 9, 12, 5)
     psf = lensless_psf(pattern, optics, pitch_m, margin=2, oversample=12)
-    assert relative(psf, reference) < 0.02  # what oversample 12 leaves (see the ladder test)
+    assert relative(psf, reference) < 0.01  # 0.6 and 0.8 %; 24 samples on both sides leave 0.2 %
     without_scaling = optics.model_copy(update={"scene_to_mask_m": 1e3})
     if scene_to_mask_m < 0.1:  # control: the tolerance sees a plane wave
         assert relative(lensless_psf(pattern, without_scaling, pitch_m, margin=2, oversample=12), reference) > 0.05
-
-
-GREEN_M = 550e-9
-
 
 @pytest.mark.parametrize(("oversample", "tolerance"), [(4, 0.035), (8, 0.016)])
 def test_oversampling_errors_are_as_stated(oversample, tolerance):
@@ -141,8 +156,8 @@ def test_waves_conserve_energy():
 def test_waves_become_rays_as_the_wavelength_vanishes():
     optics = random_optics()
     shadow = lensless_psf(cells_of(optics), optics, PITCH_M, propagation="geometric", margin=2)
-    apart = [relative(lensless_psf(cells_of(optics), optics.model_copy(update={"wavelengths_m": (w,)}), PITCH_M, margin=2), shadow)
-             for w in (550e-9, 55e-9, 5.5e-9, 0.55e-9)]
+    colours = [optics.model_copy(update={"wavelengths_m": (w,)}) for w in (550e-9, 55e-9, 5.5e-9, 0.55e-9)]
+    apart = [relative(lensless_psf(cells_of(colour), colour, PITCH_M, margin=2), shadow) for colour in colours]
     assert apart == sorted(apart, reverse=True)
     assert apart[-1] < 0.02  # penumbra sqrt(lambda z) = 1.3 um of a 62 um cell
 
@@ -173,7 +188,8 @@ def test_finite_blackness_lets_its_light_through(mode, blur_m):
 @pytest.mark.parametrize("start", [0.0, 0.1, 1.0])
 def test_every_logit_has_a_finite_gradient(mode, blur_m, start):
     mask = LearnableMask.sparse((32, 32), start, torch.Generator().manual_seed(0))
-    optics = random_optics().model_copy(update={"printing": Printing(edge_blur_m=blur_m, opaque_transmission=0, clear_transmission=1)})
+    printing = Printing(edge_blur_m=blur_m, opaque_transmission=0, clear_transmission=1)
+    optics = random_optics().model_copy(update={"printing": printing})
     lensless_psf(mask(), optics, PITCH_M, propagation=mode, margin=2).sum().backward()
     gradient = mask.logits.grad
     assert bool(torch.isfinite(gradient).all())
@@ -245,6 +261,37 @@ def test_disc_has_the_exact_area_and_symmetry():
 def test_a_lens_in_focus_blurs_nothing():
     psf = defocus_psf(lens(lens_to_sensor_m=1 / (1 / 4e-3 - 1 / 0.4)), PITCH_M)
     assert torch.equal(psf, torch.ones(1, 1))
+
+
+# --- designs --------------------------------------------------------------------------------------
+def design(optics: LenslessOptics | DefocusOptics | IdentityOptics | BlackOptics) -> CameraDesign:
+    sensor = Sensor(name="test", pixel_pitch_m=1.55e-6, shape=(3040, 4056), quantum_efficiency=0.6, bit_depth=12,
+                    black_level_dn=256, gain_dn_per_e=0.5, full_well_e=8000)
+    readout = Readout(crop=(0, 0, 1280, 1280), bin=(40, 40), black_level_dn=256, shift=4)
+    return CameraDesign(name="test", optics=optics, sensor=sensor, readout=readout,
+                        exposure=Exposure(exposure_s=0.01, white_photons_per_px_s=1e5))
+
+
+def test_a_designs_psf_is_that_of_its_optics():
+    optics = random_optics()
+    assert torch.equal(design_psf(design(optics), margin=1), lensless_psf(cells_of(optics), optics, PITCH_M, margin=1))
+    assert torch.equal(design_psf(design(lens())), defocus_psf(lens(), PITCH_M))
+    assert torch.equal(design_psf(design(IdentityOptics())), torch.ones(1, 1))
+    assert torch.equal(design_psf(design(BlackOptics())), torch.zeros(1, 1))
+
+
+def test_caches_survive_inference_mode_and_other_precisions():
+    optics = default_lensless(OpenPattern(), cells=(9, 11)).model_copy(update={"mask_to_sensor_m": 2.9e-3})
+    pattern = torch.ones(9, 11)
+    with torch.inference_mode():
+        first = lensless_psf(pattern, optics, PITCH_M)
+    leaf = pattern.clone().requires_grad_()
+    second = lensless_psf(leaf, optics, PITCH_M)
+    second.sum().backward()
+    assert torch.equal(first, second.detach())
+    double = pattern.double().requires_grad_()
+    lensless_psf(double, optics, PITCH_M).sum().backward()
+    torch.testing.assert_close(double.grad.float(), leaf.grad, rtol=1e-3, atol=1e-6)
 
 
 # --- guards ---------------------------------------------------------------------------------------

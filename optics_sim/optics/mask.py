@@ -113,7 +113,8 @@ def with_min_feature(clear: Tensor, cells: int, preference: Tensor) -> Tensor:
     if cells == 1:
         return clear
     result = _closed(_opened(clear, cells), cells)
-    squares = F.avg_pool2d(preference[None, None].float(), cells, 1)
+    finite = torch.nan_to_num(preference.float(), nan=0).clamp(-1e9, 1e9)  # below the padding's -inf no square would win
+    squares = F.avg_pool2d(finite[None, None], cells, 1)
     padded = F.pad(squares, [cells - 1] * 4, value=-torch.inf)
     _, best = F.max_pool2d(padded, cells, 1, return_indices=True)  # for every cell, the best square that holds it
     thin = result & ~_opened(result, cells)

@@ -37,6 +37,7 @@ def levels(transmission: Tensor, printing: Printing) -> Tensor:
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is cached outlives the caller's mode
 def _edge_matrix(cells: int, oversample: int, blur_cells: float, device: torch.device) -> Tensor:
     sample = (torch.arange(cells * oversample, dtype=torch.float64) + 0.5) / oversample
     left = sample[:, None] - torch.arange(cells, dtype=torch.float64)

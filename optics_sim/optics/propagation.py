@@ -37,6 +37,7 @@ def angular_spectrum(field: Tensor, pitch_m: float, wavelength_m: float, distanc
 
 
 @lru_cache(maxsize=64)
+@torch.inference_mode(False)  # what is cached outlives the caller's mode
 def transfer_function(shape: tuple[int, int], pitch_m: float, wavelength_m: float, distance_m: float,
                       spread_m: float | None, device: torch.device) -> Tensor:
     """Returns the transfer function of free space, complex128 [row, column] in FFT order, cached.
