@@ -1,0 +1,144 @@
+"""One camera, judged whole: recognition of the enrolled, properties of the mask, every attack; kept as one row.
+
+A row is written when it is complete, under the name of what it depends on, so a run that stops resumes with the
+rows it has.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import save as to_bytes
+from torch import Tensor
+
+from optics_sim.attacks.judge import Array, Judgement, Judges, as_pictures, judge
+from optics_sim.camera import PrivacyCamera
+from optics_sim.design import CameraDesign, DefocusOptics, LenslessOptics, Plain, write_atomically
+from optics_sim.experiment import Experiment
+from optics_sim.learning.cohort import Cohort
+from optics_sim.learning.pipeline import train_recogniser
+from optics_sim.learning.recognisers import Recogniser
+from optics_sim.learning.seeds import numpy_generator, torch_generator
+from optics_sim.learning.train import Labelled, OnEpoch, all_codes, correct
+from optics_sim.report import metrics
+from optics_sim.report.resampling import Sample, grouped_mean, sample
+
+CONDITION_LIMIT = 4096  # measurements up to which the operator's singular values are computed
+
+
+class Row(Plain):
+    """What one camera did in one seed: its samples, and what they depend on."""
+
+    label: str
+    seed: int
+    design_digest: str
+    depends_on: str
+    cohort: str
+    samples: tuple[Sample, ...]
+
+    def sample(self, name: str) -> Sample:
+        """Returns the sample of a name; one without a value where the row has none."""
+        return next((s for s in self.samples if s.name == name), Sample(name=name, value=None))
+
+
+def depends_on(design: CameraDesign, experiment: Experiment, cohort: Cohort, extra: Sequence[object] = ()) -> str:
+    """Returns a digest of everything a row depends on."""
+    data = hashlib.sha256(cohort.note.encode())
+    for part in (cohort.train, cohort.test):
+        data.update(part.labels.cpu().numpy().tobytes())
+        data.update(np.float64(part.scenes.double().sum().item()).tobytes())
+    text = json.dumps([design.digest, experiment.model_dump(mode="json"), data.hexdigest(), list(map(str, extra))])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def evaluate(label: str, design: CameraDesign, cohort: Cohort, experiment: Experiment, judges: Judges, *,
+             geometric: bool = False, decoder_counts: tuple[int, ...] = (), folder: Path | None = None,
+             on_epoch: OnEpoch | None = None) -> Row:
+    """Returns the row of a finished design; read from `folder` when it is there and nothing it depends on has changed.
+
+    `geometric` adds the accuracy that the shadow without diffraction would have given.
+    """
+    key = depends_on(design, experiment, cohort, (label, geometric, decoder_counts, judges.verifier is None, judges.detector is None))
+    if folder is not None and (kept := _kept(folder, key)) is not None:
+        return kept
+    camera = PrivacyCamera.from_design(design).to(cohort.train.scenes.device)
+    checkpoint = None if folder is None else _prepared(folder) / f"recogniser.{key[:12]}.part.safetensors"
+    network = train_recogniser(design, cohort.train, experiment, checkpoint=checkpoint, on_epoch=on_epoch)
+    samples = [*recognition(camera, network, cohort, experiment), *properties(camera, cohort)]
+    if geometric and isinstance(design.optics, LenslessOptics):
+        samples.append(_geometric(design, cohort, experiment))
+    judgement = judge(camera, cohort.populations, experiment, judges, decoder_counts)
+    row = Row(label=label, seed=experiment.seed, design_digest=design.digest, depends_on=key, cohort=cohort.note,
+              samples=(*samples, *judgement.samples))
+    if folder is not None:
+        _keep(folder, row, design, network, judgement)
+        for part in folder.glob("recogniser.*.part.safetensors"):
+            part.unlink()
+    return row
+
+
+def recognition(camera: PrivacyCamera, network: Recogniser, cohort: Cohort, experiment: Experiment) -> list[Sample]:
+    """Returns the recognition accuracy of the enrolled on pictures never trained on: utility, and what the code carries."""
+    samples = []
+    for part, data in (("accuracy", cohort.test), ("validation_accuracy", cohort.validation)):
+        hits = correct(camera, network, data, torch_generator(experiment.seed, part, device=data.scenes.device))
+        samples.append(_accuracy(part, hits, data, experiment.seed))
+    return samples
+
+
+def _accuracy(name: str, hits: Tensor, data: Labelled, seed: int) -> Sample:
+    return grouped_mean(name, hits.double().cpu().numpy(), data.labels.cpu().numpy(), numpy_generator(seed, "enrolled"))
+
+
+def properties(camera: PrivacyCamera, cohort: Cohort) -> list[Sample]:
+    """Returns the paper's measures of a mask and of what it measures; a camera without a mask has only some."""
+    generator = torch_generator(0, "properties", device=cohort.test.scenes.device)
+    codes = as_pictures(all_codes(camera, cohort.test.scenes, generator))
+    psf = camera.psf().detach().cpu().double().numpy()
+    found = [sample("blurriness", float(np.mean(metrics.crete_roffet(codes))), n=len(codes)),
+             sample("throughput", float(psf.sum())), sample("exposure", camera.design.exposure.exposure_s, unit="s"),
+             sample("shift", camera.design.readout.shift, unit="bit")]
+    transmission = camera.transmission()
+    if transmission is not None:
+        found.append(sample("aperture", float(transmission.detach().mean())))
+    optics = camera.design.optics
+    if isinstance(optics, LenslessOptics | DefocusOptics) and np.prod(camera.design.readout.shape) <= CONDITION_LIMIT:
+        shape = (camera.design.scene[0] + psf.shape[0] - optics.cells[0], camera.design.scene[1] + psf.shape[1] - optics.cells[1]) \
+            if isinstance(optics, LenslessOptics) and optics.convolution == "valid" else camera.design.scene
+        found.append(sample("condition", float(metrics.condition_number(psf, shape, optics.convolution))))
+    return found
+
+
+def _geometric(design: CameraDesign, cohort: Cohort, experiment: Experiment) -> Sample:
+    shadow = design.replace(**{"optics.propagation": "geometric", "parent": design.parent})
+    network = train_recogniser(shadow, cohort.train, experiment)
+    camera = PrivacyCamera.from_design(shadow).to(cohort.train.scenes.device)
+    hits = correct(camera, network, cohort.test, torch_generator(experiment.seed, "accuracy", device=cohort.test.scenes.device))
+    return _accuracy("accuracy_geometric", hits, cohort.test, experiment.seed)
+
+
+def _prepared(folder: Path) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _kept(folder: Path, key: str) -> Row | None:
+    file = folder / "row.json"
+    if not file.exists():
+        return None
+    row = Row.model_validate_json(file.read_text(encoding="utf-8"))
+    return row if row.depends_on == key else None
+
+
+def _keep(folder: Path, row: Row, design: CameraDesign, network: Recogniser, judgement: Judgement) -> None:
+    design.save(folder)
+    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    write_atomically(folder / "recogniser.safetensors", to_bytes(tensors))
+    pictures = {name: torch.from_numpy(np.ascontiguousarray(images)) for name, images in judgement.pictures.items()}
+    write_atomically(folder / "pictures.safetensors", to_bytes(pictures))
+    write_atomically(folder / "row.json", row.model_dump_json(indent=1).encode())  # last: its presence means all is there

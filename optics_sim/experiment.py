@@ -1,0 +1,99 @@
+"""How a camera is trained and judged: the second of the three files a person writes (`experiment.toml`).
+
+Deliberately not here: what the camera is (`design.toml`) and what is on the table (`bench.toml`).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import Field, ValidationError
+
+from optics_sim.design import Plain
+from optics_sim.errors import PrivcamError
+
+ConstraintKind = Literal["none", "sim", "tv", "inv", "rip"]
+
+
+class MaskTraining(Plain):
+    """How the mask is learned."""
+
+    learning_rate: float = Field(0.05, gt=0, description="Adam, on the logits")
+    start_open_fraction: float = Field(0.1, gt=0, lt=1, description="of a random sparse start")
+    first_temperature: float = Field(1.0, gt=0, description="of the sigmoid whose gradient passes the threshold")
+    last_temperature: float = Field(0.5, gt=0, description="reached geometrically at the end of training")
+    min_feature_cells: int = Field(1, ge=1, description="smallest clear or opaque feature")
+    max_open_fraction: float = Field(1.0, gt=0, le=1)
+
+
+class Training(Plain):
+    """The joint training of mask and recogniser, and the training of every recogniser alone."""
+
+    recogniser: Literal["small", "resnet18"] = "small"
+    epochs: int = Field(30, ge=1)
+    batch: int = Field(64, ge=2)
+    learning_rate: float = Field(0.05, gt=0, description="SGD with Nesterov momentum 0.9, warm-up, cosine decay")
+    weight_decay: float = Field(5e-4, ge=0)
+    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    shift_px: int = Field(2, ge=0, description="random translation of the scene, with black edges")
+    flip: bool = True
+    constraint: ConstraintKind = "none"
+    constraint_weight: float = Field(0.0, ge=0)
+    mask: MaskTraining = MaskTraining()
+
+
+class Judging(Plain):
+    """What the attackers may use."""
+
+    decoder_pairs: int = Field(1000, ge=10, description="plaintext pairs of other people")
+    decoder_steps: int = Field(300, ge=1, description="of 32 pairs each")
+    identity_epochs: int = Field(15, ge=1)
+    images_per_victim: int = Field(12, ge=2, description="images of each person not enrolled that are attacked")
+    victim_fraction: float = Field(0.4, gt=0, lt=1, description="of the people not enrolled; the rest are the attacker's")
+    admm_iterations: int = Field(100, ge=1)
+    fista_iterations: int = Field(100, ge=1)
+    wrong_cell_fractions: tuple[float, ...] = (0.01, 0.05)
+    shuffles: int = Field(200, ge=20, description="repeats of the control with people shuffled")
+
+
+class Experiment(Plain):
+    """Everything that decides a training and its judgement, apart from the camera and the data."""
+
+    seed: int = 0
+    enrolled: int = Field(10, ge=2, description="people the camera recognises; the others are outsiders")
+    split: tuple[float, float, float] = Field((0.7, 0.1, 0.2), description="train, validation, test")
+    training: Training = Training()
+    judging: Judging = Judging()
+
+    @classmethod
+    def load(cls, path: Path, overrides: dict[str, Any] | None = None) -> Experiment:
+        """Returns the experiment of a TOML file with dotted overrides applied; PrivcamError when it is not one."""
+        try:
+            return cls.from_dict(tomllib.loads(path.read_text(encoding="utf-8")), overrides)
+        except FileNotFoundError:
+            raise PrivcamError("no experiment file", got=str(path), todo="give an experiment.toml") from None
+        except tomllib.TOMLDecodeError as error:
+            raise PrivcamError(f"{path} is not valid TOML", got=str(error), todo="mend the file") from None
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any], overrides: dict[str, Any] | None = None) -> Experiment:
+        """Returns the validated experiment of plain data with dotted overrides (`training.epochs`) applied."""
+        for path, value in (overrides or {}).items():
+            *parents, last = path.split(".")
+            node = data
+            for key in parents:
+                node = node.setdefault(key, {})
+            node[last] = value
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise PrivcamError(f"the experiment's `{'.'.join(map(str, first['loc']))}` is not valid", got=first.get("input"),
+                               allowed=first["msg"], todo="see docs/experiment-file.md") from None
+
+    def to_toml(self) -> str:
+        """Returns the experiment as TOML text."""
+        return tomli_w.dumps(self.model_dump(mode="json"))

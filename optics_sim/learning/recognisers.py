@@ -1,0 +1,126 @@
+"""Recognisers in plain torch: a small one for two CPU cores and ResNet-18 with a one-channel stem.
+
+All of them return an embedding from `embed` and class scores from `forward`; any input size from 16 pixels on.
+Their first step is named: `Standardise`, two constants measured on training codes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from optics_sim.errors import PrivcamError
+
+
+class Standardise(nn.Module):
+    """(code - mean) / deviation with constants measured once on training codes, stored with the recogniser."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(()))
+        self.register_buffer("deviation", torch.ones(()))
+
+    def measure(self, codes: Tensor) -> None:
+        """Sets the constants from training codes; a constant input keeps deviation 1."""
+        self.mean.copy_(codes.mean())
+        spread = codes.std()
+        self.deviation.copy_(torch.where(spread > 1e-6, spread, torch.ones_like(spread)))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Returns standardised codes, same shape."""
+        return (codes - self.mean) / self.deviation
+
+
+def _conv(inputs: int, outputs: int, stride: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU()]
+
+
+class Recogniser(nn.Module):
+    """A trunk that turns [n, 1, h, w] into features, an embedding of stated length and a linear classifier."""
+
+    def __init__(self, trunk: nn.Module, features: int, classes: int, embedding: int) -> None:
+        super().__init__()
+        self.standardise = Standardise()
+        self.trunk = trunk
+        self.neck = nn.Sequential(nn.Linear(features, embedding, bias=False), nn.BatchNorm1d(embedding))
+        self.head = nn.Linear(embedding, classes)
+        self.to(memory_format=torch.channels_last)
+
+    def embed(self, codes: Tensor) -> Tensor:
+        """Returns embeddings [n, embedding] of codes [n, h, w]."""
+        planes = self.standardise(codes).unsqueeze(-3).contiguous(memory_format=torch.channels_last)
+        return self.neck(self.trunk(planes))
+
+    def forward(self, codes: Tensor) -> Tensor:
+        """Returns class scores [n, classes] of codes [n, h, w]."""
+        return self.head(F.relu(self.embed(codes)))
+
+
+def small(classes: int, *, width: int = 32, embedding: int = 64) -> Recogniser:
+    """Returns a small recogniser: five convolutions, about 0.3 M parameters at width 32."""
+    layers = [*_conv(1, width), nn.MaxPool2d(2), *_conv(width, 2 * width), nn.MaxPool2d(2), *_conv(2 * width, 4 * width),
+              *_conv(4 * width, 4 * width), nn.MaxPool2d(2), *_conv(4 * width, 4 * width), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
+    return Recogniser(nn.Sequential(*layers), 16 * width, classes, embedding)
+
+
+class BasicBlock(nn.Module):
+    """Two 3x3 convolutions and a shortcut. Reference: He et al., CVPR 2016, figure 2."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*_conv(inputs, outputs, stride), nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False),
+                                  nn.BatchNorm2d(outputs))
+        same = stride == 1 and inputs == outputs
+        self.shortcut = nn.Identity() if same else nn.Sequential(
+            nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Returns the block's output."""
+        return F.relu(self.body(features) + self.shortcut(features))
+
+
+def resnet18(classes: int, *, width: int = 64, embedding: int = 128) -> Recogniser:
+    """Returns ResNet-18 with a 3x3 one-channel stem and no first pooling: codes are small.
+
+    Reference: He et al., CVPR 2016, table 1; the stem is ours.
+    """
+    stages: list[nn.Module] = [*_conv(1, width)]
+    inputs = width
+    for index, outputs in enumerate((width, 2 * width, 4 * width, 8 * width)):
+        stages += [BasicBlock(inputs, outputs, 1 if index == 0 else 2), BasicBlock(outputs, outputs, 1)]
+        inputs = outputs
+    return Recogniser(nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten()), inputs, classes, embedding)
+
+
+RECOGNISERS: dict[str, Callable[[int], Recogniser]] = {"small": small, "resnet18": resnet18}
+
+
+def recogniser(kind: str, classes: int, generator: torch.Generator) -> Recogniser:
+    """Returns a freshly initialised recogniser of a named kind, its weights drawn from `generator` alone.
+
+    Raises PrivcamError for an unknown kind.
+    """
+    if kind not in RECOGNISERS:
+        raise PrivcamError("unknown recogniser", got=kind, allowed=sorted(RECOGNISERS), todo="choose one of these")
+    network = RECOGNISERS[kind](classes)
+    initialise(network, generator)
+    return network
+
+
+def initialise(network: nn.Module, generator: torch.Generator) -> None:
+    """Draws every weight from `generator`: He normal for convolutions and layers, zero bias, unit norms."""
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
+            fan_in = module.weight[0].numel()
+            with torch.no_grad():
+                module.weight.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
+                if module.bias is not None:
+                    module.bias.zero_()
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+            module.reset_parameters()
