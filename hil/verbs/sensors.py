@@ -20,6 +20,6 @@ def run(arguments: Namespace) -> int:
         rows = presets.describe(presets.load(name))
         print(name)
         for field, value, unit, source in rows:
-            print(f"  {field:22}{value:>18} {unit:26}{source}")
+            print(f"  {field:22}{value:>18} {unit:30}{source}")
         print()
     return 0
