@@ -65,7 +65,9 @@ def test_problem_is_one_line_and_2(verb: Callable[..., None], capsys: pytest.Cap
 
 
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EACCES, errno.EROFS])
-def test_disk_that_refuses_is_one_line_and_2(verb: Callable[..., None], capsys: pytest.CaptureFixture[str], number: int) -> None:
+def test_disk_that_refuses_is_one_line_and_2(
+    verb: Callable[..., None], capsys: pytest.CaptureFixture[str], number: int
+) -> None:
     verb(_raiser(OSError(number, os.strerror(number), "runs/demo")))
     assert cli.main(["probe"]) == cli.EXIT_PROBLEM
     assert os.strerror(number) in capsys.readouterr().err
@@ -124,6 +126,28 @@ def test_closed_pipe_is_silent() -> None:
         env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
     )
     assert shell.stderr == ""
+
+
+# --- sensors --------------------------------------------------------------------------------------
+def test_sensors_print_every_source(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["sensors", "imx477"]) == 0
+    lines = {line.split()[0]: line for line in capsys.readouterr().out.splitlines() if line.strip()}
+    assert "libcamera" in lines["black_level_dn"]
+    assert "assumed" in lines["prnu"]
+
+
+def test_sensors_without_a_name_are_all_and_light() -> None:
+    code = ("import sys; from hil.cli import main; main(['sensors']); "
+            "raise SystemExit('torch' in sys.modules)")
+    answer = subprocess.run([sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)},
+                            capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+    assert all(name in answer.stdout for name in ("imx219", "imx477", "imx708", "imx296", "ov9281"))
+
+
+def test_unknown_sensor_is_a_problem(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["sensors", "imx999"]) == 2
+    assert "imx477" in capsys.readouterr().err
 
 
 # --- lineage --------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from optics_sim.design import CameraDesign, RowsPattern, write_atomically
 from optics_sim.errors import PrivcamError
 from optics_sim.measure import Measure
 from optics_sim.run import Run, hash_path, read_record
+from optics_sim.sensor import presets
 
 ROOT = Path(__file__).parents[1]
 EXAMPLE = ROOT / "examples" / "design.toml"
@@ -35,6 +36,7 @@ def test_example_is_the_default_camera(design: CameraDesign) -> None:
     assert design.readout.shape == sides
     assert optics.cell_m * optics.magnification == pytest.approx(design.code_pitch_m, rel=1e-6)  # cell_m has 7 digits
     assert design.code_pitch_m == pytest.approx(62e-6)
+    assert design.sensor == presets.load("imx477")
     assert design.sensor.source_of("quantum_efficiency") == "assumed"
     assert "libcamera" in design.sensor.source_of("black_level_dn")
 
@@ -75,7 +77,7 @@ def test_digest_is_the_same_in_every_process(design: CameraDesign, hash_seed: st
 
 
 def test_every_field_is_in_the_digest(design: CameraDesign) -> None:
-    changes = {"name": "other", "optics.cell_m": 6e-5, "optics.pattern.seed": 1, "sensor.prnu": 0.01,
+    changes = {"name": "other", "optics.cell_m": 6e-5, "optics.pattern.seed": 1, "sensor.prnu": 0.5,
                "exposure.exposure_s": 0.03, "readout.turn": False, "parent": "0" * 64}
     digests = {design.replace(**{key: value, "parent": changes["parent"] if key == "parent" else None}).digest
                for key, value in changes.items()}
@@ -98,7 +100,7 @@ def test_design_cannot_be_changed_in_place(design: CameraDesign) -> None:
 
 
 @pytest.mark.parametrize("old, new", [
-    ("exposure_s = 0.02", "exposre_s = 0.02"), ("seed = 0", "sed = 0"), ('name = "IMX477"', 'name = "IMX477"\nzoom = 2'),
+    ("exposure_s = 0.02", "exposre_s = 0.02"), ("seed = 0", "sed = 0"), ('name = "imx477"', 'name = "imx477"\nzoom = 2'),
 ])
 def test_misspelt_key_is_an_error_with_four_parts(tmp_path: Path, old: str, new: str) -> None:
     text = EXAMPLE.read_text()

@@ -17,6 +17,9 @@ def run(arguments: Namespace) -> int:
     from optics_sim.sensor import presets
 
     for name in arguments.names or presets.names():
-        print(presets.describe(name))
+        rows = presets.describe(presets.load(name))
+        print(name)
+        for field, value, unit, source in rows:
+            print(f"  {field:22}{value:>18} {unit:30}{source}")
         print()
     return 0

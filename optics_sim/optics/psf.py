@@ -43,7 +43,8 @@ def lensless_psf(transmission: Tensor, optics: LenslessOptics, code_pitch_m: flo
 
     The wave gradient at a cell that is exactly 0 or 1 is the difference between the cell clear and the cell opaque
     (to 2 % for sharp printing; 9 % for an edge blur of 3 um, 29 % for 8 um), because the derivative of sqrt at 0 is
-    infinite and a binary cell can only flip; between 0 and 1 it is the derivative. Raises PrivcamError for a shape other than `optics.cells` or a bad option.
+    infinite and a binary cell can only flip; between 0 and 1 it is the derivative.
+    Raises PrivcamError for a shape other than `optics.cells` or a bad option.
     """
     mode = optics.propagation if propagation is None else propagation
     _check(transmission, optics, code_pitch_m, mode, margin, oversample)
