@@ -12,14 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from optics_sim.data.faces import FaceSet
+from optics_sim.data.head import Face, View
 from optics_sim.data.photographs import srgb_to_linear
-from optics_sim.data.portrait import Face, View, draw
+from optics_sim.data.portrait import HAIR_CUTS, draw
 from optics_sim.errors import PrivcamError
 
 SKIN_TONES = ("#f3d5c0", "#e6b897", "#c98f66", "#9a6442", "#5d3a28")  # light to dark, encoded
 HAIR_COLOURS = ("#15110f", "#2c1d14", "#4f3220", "#7d4b27", "#c39a58", "#8c8a88", "#e0dedb", "#8e3418")
 IRIS_COLOURS = ("#3a2414", "#5b3a1d", "#6b7a4a", "#4d7390", "#7d8f97")
-HAIR_STYLES = ("bald", "cropped", "short", "full", "bob", "long", "curly")
 BEARD_STYLES = ("none", "stubble", "moustache", "goatee", "full")
 NOTE = "synthetic: drawn faces, no real people; figures on them are not figures on people"
 
@@ -56,7 +56,7 @@ def synthetic_people(people: int, images_per_person: int, seed: int, size: int =
 
 def invent_face(rng: np.random.Generator) -> Face:
     """Returns a face drawn from wide, roughly human distributions; lengths in half heads (chin to crown is 2)."""
-    style = rng.choice(len(HAIR_STYLES), p=(0.10, 0.15, 0.22, 0.17, 0.12, 0.14, 0.10))
+    style = rng.choice(len(HAIR_CUTS), p=(0.10, 0.15, 0.22, 0.17, 0.12, 0.14, 0.10))
     soft = style >= 4 and rng.random() < 0.8  # a narrower jaw, no beard, fuller lips: mixes looks, not a claim
     beard = 0 if soft else rng.choice(len(BEARD_STYLES), p=(0.45, 0.17, 0.12, 0.12, 0.14))
     tone = rng.random()
@@ -65,7 +65,7 @@ def invent_face(rng: np.random.Generator) -> Face:
         skin=_between(SKIN_TONES, tone) * rng.uniform(0.93, 1.07, 3).astype(np.float32),
         iris=_between(IRIS_COLOURS[:1] if tone > 0.7 else IRIS_COLOURS, rng.random()),
         hair=_between(HAIR_COLOURS[:3] if tone > 0.6 and rng.random() < 0.8 else HAIR_COLOURS, rng.random()),
-        hair_style=HAIR_STYLES[style], hair_line=rng.uniform(-0.64, -0.34), hair_part=rng.uniform(-0.3, 0.3),
+        hair_style=tuple(HAIR_CUTS)[style], hair_line=rng.uniform(-0.64, -0.34), hair_part=rng.uniform(-0.3, 0.3),
         hair_fringe=rng.uniform(-0.12, 0.12), hair_volume=rng.uniform(0.8, 1.25), hair_phase=rng.uniform(0, 6.28),
         eye_spacing=rng.uniform(0.24, 0.34), eye_height=rng.uniform(-0.05, 0.06), eye_width=rng.uniform(0.105, 0.15),
         eye_open=rng.uniform(0.045, 0.08), eye_tilt=rng.uniform(-0.16, 0.16), iris_size=rng.uniform(0.05, 0.064),
@@ -85,7 +85,8 @@ def invent_view(rng: np.random.Generator) -> View:
     return View(
         yaw=float(np.clip(rng.normal(0, 0.26), -0.6, 0.6)), pitch=float(np.clip(rng.normal(0, 0.12), -0.3, 0.3)),
         roll=rng.normal(0, 0.07), centre_y=rng.normal(0.02, 0.035), centre_x=rng.normal(0, 0.045),
-        scale=float(0.71 * np.exp(rng.normal(0, 0.06))), light_azimuth=rng.normal(0, 0.75), light_elevation=rng.normal(0.45, 0.3),
+        scale=float(0.71 * np.exp(rng.normal(0, 0.06))),
+        light_azimuth=rng.normal(0, 0.75), light_elevation=rng.normal(0.45, 0.3),
         ambient=rng.uniform(0.2, 0.75), light_tint=(1 + rng.normal(0, 0.06, 3)).astype(np.float32),
         smile=float(np.clip(rng.normal(0.25, 0.5), -0.6, 1.2)), mouth_open=max(rng.normal(-0.02, 0.035), 0.0),
         eye_open=float(np.clip(rng.normal(1, 0.2), 0.15, 1.4)), brow_raise=rng.normal(0, 0.022), gaze=rng.normal(0, 0.025),
