@@ -40,6 +40,7 @@ class Training(Plain):
     label_smoothing: float = Field(0.1, ge=0, lt=1)
     shift_px: int = Field(2, ge=0, description="random translation of the scene, with black edges")
     flip: bool = True
+    precision: Literal["float32", "bfloat16"] = Field("float32", description="of the networks; the physics is always float32")
     constraint: ConstraintKind = "none"
     constraint_weight: float = Field(0.0, ge=0)
     mask: MaskTraining = MaskTraining()
@@ -49,13 +50,14 @@ class Judging(Plain):
     """What the attackers may use."""
 
     decoder_pairs: int = Field(1000, ge=10, description="plaintext pairs of other people")
-    decoder_steps: int = Field(300, ge=1, description="of 32 pairs each")
-    identity_epochs: int = Field(15, ge=1)
-    images_per_victim: int = Field(12, ge=2, description="images of each person not enrolled that are attacked")
+    decoder_steps: int = Field(250, ge=1, description="of 32 pairs each")
+    identity_epochs: int = Field(10, ge=1, description="of the network trained on codes of other people")
+    images_per_victim: int = Field(8, ge=2, description="images of each person not enrolled that are attacked")
     victim_fraction: float = Field(0.4, gt=0, lt=1, description="of the people not enrolled; the rest are the attacker's")
     admm_iterations: int = Field(100, ge=1)
     fista_iterations: int = Field(100, ge=1)
     wrong_cell_fractions: tuple[float, ...] = (0.01, 0.05)
+    detector_images: int = Field(64, ge=8, description="pictures shown to the face detector")
     shuffles: int = Field(200, ge=20, description="repeats of the control with people shuffled")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -13,7 +13,7 @@ from optics_sim.attacks import linear
 from optics_sim.camera import PrivacyCamera, mode_and_surround
 from optics_sim.design import CameraDesign, LenslessOptics, RowsPattern
 from optics_sim.errors import PrivcamError
-from optics_sim.experiment import Judging
+from optics_sim.experiment import Judging, Training
 from optics_sim.sensor.model import SensorModel
 from optics_sim.sensor.planning import quantum_efficiencies
 
@@ -48,6 +48,7 @@ class Inverter:
     design: CameraDesign
     psf: Tensor
     judging: Judging
+    training: Training = Training()
 
     def run(self, method: str, codes: Tensor) -> Tensor:
         """Returns scenes [n, H, W] in 0..1 recovered from codes [n, h, w]. Raises PrivcamError for an unknown method."""
@@ -68,7 +69,7 @@ class Inverter:
         """Returns the same attacker with another mask in mind, as bright as the true one (brightness can be seen)."""
         wrong = PrivacyCamera.from_design(self.design.replace(**{"optics.pattern": pattern.model_dump()}))
         psf = wrong.psf().to(self.psf.device)
-        return Inverter(self.design, psf * (self.psf.sum() / psf.sum()), self.judging)
+        return replace(self, psf=psf * (self.psf.sum() / psf.sum()))
 
     def _margin(self) -> int:
         optics = self.design.optics

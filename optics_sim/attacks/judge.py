@@ -81,7 +81,7 @@ def _decoder(view: View, inverter: Inverter, generator: torch.Generator) -> Tens
         raise ValueError("the decoder needs pairs")
     codes, scenes = view.pairs
     guesses = inverter.run("tikhonov", codes)
-    decoder = train_decoder(codes, guesses, scenes, inverter.judging.decoder_steps, generator)
+    decoder = train_decoder(codes, guesses, scenes, inverter.judging.decoder_steps, generator, inverter.training)
     return decode(decoder, view.codes, inverter.run("tikhonov", view.codes))
 
 
@@ -105,7 +105,7 @@ def judge(camera: PrivacyCamera, populations: Populations, experiment: Experimen
     device = populations.victims.scenes.device
     seed = experiment.seed
     view = victims_view(camera, populations, torch_generator(seed, "view", device=device))
-    inverter = Inverter(camera.design, camera.psf().detach(), experiment.judging)
+    inverter = Inverter(camera.design, camera.psf().detach(), experiment.judging, experiment.training)
     truth = populations.victims.scenes
     labels = populations.victims.labels.cpu().numpy()
     recovered = {"mean_face": populations.plain.mean(0).expand_as(truth).contiguous()}
@@ -158,12 +158,13 @@ def _fidelity_samples(truth: Array, recovered: dict[str, Array], labels: NDArray
 
 def _public_samples(pictures: dict[str, Array], labels: NDArray[np.int64], experiment: Experiment, judges: Judges) -> list[Sample]:
     samples: list[Sample] = []
+    some = numpy_generator(experiment.seed, "detector").permutation(len(labels))[: experiment.judging.detector_images]
     for name, images in pictures.items():
-        if judges.verifier is not None:
+        if judges.verifier is not None and name != "mean_face":  # the mean face is one picture: it tells nobody apart
             samples += _verification(f"{name}/public", judges.verifier.embed(images), labels, experiment)
         if judges.detector is not None:
             rng = numpy_generator(experiment.seed, "people")
-            samples.append(grouped_mean(f"{name}/face_found", judges.detector.found(images), labels, rng))
+            samples.append(grouped_mean(f"{name}/face_found", judges.detector.found(images[some]), labels[some], rng))
     return samples
 
 

@@ -8,7 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from optics_sim.experiment import Training
 from optics_sim.learning.recognisers import initialise
+from optics_sim.learning.train import half_where_asked
 
 LEARNING_RATE = 2e-3
 BATCH = 32
@@ -26,7 +28,7 @@ class Decoder(nn.Module):
     stronger start (the attacker knows the mask).
     """
 
-    def __init__(self, scene_shape: tuple[int, int], width: int = 24) -> None:
+    def __init__(self, scene_shape: tuple[int, int], width: int = 16) -> None:
         super().__init__()
         self.scene_shape = scene_shape
         self.first = _double(8, width)
@@ -56,7 +58,8 @@ def normalised(codes: Tensor) -> Tensor:
     return centred / centred.std((-2, -1), keepdim=True).clamp(min=1.0)
 
 
-def train_decoder(codes: Tensor, guesses: Tensor, scenes: Tensor, steps: int, generator: torch.Generator) -> Decoder:
+def train_decoder(codes: Tensor, guesses: Tensor, scenes: Tensor, steps: int, generator: torch.Generator,
+                  plan: Training) -> Decoder:
     """Returns a decoder trained by L1 on pairs (codes [n,h,w], known-mask guesses [n,H,W], scenes [n,H,W])."""
     decoder = Decoder((scenes.shape[-2], scenes.shape[-1]))
     initialise(decoder, generator)
@@ -67,7 +70,9 @@ def train_decoder(codes: Tensor, guesses: Tensor, scenes: Tensor, steps: int, ge
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
         chosen = torch.randint(len(scenes), (min(BATCH, len(scenes)),), generator=generator, device=generator.device)
-        loss = F.l1_loss(decoder(inputs[chosen], guesses[chosen]), scenes[chosen])
+        with half_where_asked(plan, inputs):
+            recovered = decoder(inputs[chosen], guesses[chosen])
+        loss = F.l1_loss(recovered.float(), scenes[chosen])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()

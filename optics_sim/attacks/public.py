@@ -58,16 +58,13 @@ class FaceVerifier:
         self._width = int(width)
 
     def embed(self, pictures: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Returns embeddings [n, d] of aligned faces [n, H, W] of linear radiance; both mirror images are averaged."""
+        """Returns embeddings [n, d] of aligned faces [n, H, W] of linear radiance."""
         crops = np.stack([_resized(picture, ARCFACE_SIDE) for picture in displayed(pictures)])
         margin = (ARCFACE_SIDE - self._width) // 2
         crops = crops[:, :, margin:margin + self._width]
-        return cast(NDArray[np.float32], self._run(crops) + self._run(crops[:, :, ::-1]))
-
-    def _run(self, crops: NDArray[np.float32]) -> NDArray[np.float32]:
         planes = np.repeat(((crops - 127.5) / 128.0)[:, None], 3, axis=1).astype(np.float32)
         parts = [self._network.run(None, {self._input.name: planes[i:i + 32]})[0] for i in range(0, len(planes), 32)]
-        return np.concatenate(parts)
+        return cast(NDArray[np.float32], np.concatenate(parts))
 
 
 class FaceDetector:

@@ -82,7 +82,8 @@ class Trainer:
     def _step(self, batch: Labelled) -> dict[str, Tensor]:
         psf = self.camera.psf()
         codes = self.camera(batch.scenes, generator=self.generator, psf=psf, photons_scale=self._photons_scale(psf))
-        scores = self.network(codes)
+        with half_where_asked(self.plan, codes):
+            scores = self.network(codes).float()
         losses = {"cross_entropy": F.cross_entropy(scores, batch.labels, label_smoothing=self.plan.label_smoothing)}
         total = losses["cross_entropy"]
         if self.plan.constraint != "none" and self.camera.mask is not None:
@@ -158,6 +159,11 @@ class Trainer:
         if self.camera.mask is not None and self.mask_optimiser is not None:
             self.camera.mask.load_state_dict(state["mask"])
             self.mask_optimiser.load_state_dict(state["mask_optimiser"])
+
+
+def half_where_asked(plan: Training, tensor: Tensor) -> torch.autocast:
+    """Returns the context in which networks run in bfloat16 when the plan says so; the physics never does."""
+    return torch.autocast(tensor.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16")
 
 
 def open_psf(camera: PrivacyCamera) -> Tensor:
