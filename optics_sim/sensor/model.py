@@ -36,8 +36,7 @@ class SensorModel(nn.Module):
     Raises PrivcamError for a crop outside the sensor or a plane the sensor does not have.
     """
 
-    sensitivity: Tensor
-    gain_error: Tensor
+    response: Tensor
     offset_e: Tensor
     count: Tensor
     gain_error_sum: Tensor
@@ -56,8 +55,7 @@ class SensorModel(nn.Module):
         chosen = self._as_seen(selected(readout, sensor.cfa))
         planes = [chosen & (colour == index) for index in range(3)]
         self._keep("colour_sensitivity", efficiency[:, None, None])
-        self._keep("sensitivity", efficiency[colour])
-        self._keep("gain_error", gain_error)
+        self._keep("response", efficiency[colour] * (1 + gain_error))
         self._keep("offset_e", offset_e)
         self._keep("count", np.stack([self._bin(plane) for plane in planes]))
         self._keep("gain_error_sum", np.stack([self._bin(gain_error * plane) for plane in planes]))
@@ -88,7 +86,7 @@ class SensorModel(nn.Module):
             return self._exact(irradiance, row_e, noise, generator)
         chain = compiled_chain() if self.compiled else gaussian_chain
         level, half = irradiance.new_tensor(self._level()), irradiance.new_tensor(0.5)
-        return chain(irradiance, self.sensitivity, self.gain_error, self.offset_e, row_e, noise, level, half)
+        return chain(irradiance, self.response, self.offset_e, row_e, noise, level, half)
 
     def binned(self, irradiance: Tensor, *, generator: torch.Generator, exact: bool = False) -> Tensor:
         """Returns the sum over each bin of (raw - black level) [..., h, w], at code resolution, with a gradient.
@@ -155,15 +153,14 @@ class SensorModel(nn.Module):
 
     def _exact(self, irradiance: Tensor, row_e: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
         level = self._level()
-        mean = (irradiance * (self.sensitivity * (1 + self.gain_error)) + level.dark_e).clamp_min(0)
-        electrons = mean + torch.sqrt(mean) * noise
+        mean = (irradiance * self.response).add_(level.dark_e).clamp_min_(0)
+        electrons = noise.mul_(mean.sqrt()).add_(mean)
         few = mean < POISSON_BELOW_E
-        electrons[few] = torch.poisson(mean[few], generator=generator)
-        electrons = electrons.clamp(0, level.full_well_e)
-        read = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-        electrons = electrons + self.offset_e + row_e + read * self.sensor.read_noise_e
-        volts = electrons * level.gain_dn_per_e + level.black_level_dn
-        return torch.floor(volts + 0.5).clamp(0, level.maximum_dn)
+        if few.any():
+            electrons[few] = torch.poisson(mean[few], generator=generator)
+        electrons.clamp_(0, level.full_well_e).add_(self.offset_e).add_(row_e)
+        electrons.add_(mean.normal_(generator=generator), alpha=self.sensor.read_noise_e)
+        return electrons.mul_(level.gain_dn_per_e).add_(level.black_level_dn + 0.5).floor_().clamp_(0, level.maximum_dn)
 
     def _pixel_moments(self, mean_e: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """One pixel's mean and variance in electrons, and how much of a change gets past the well and the converter."""
