@@ -53,8 +53,9 @@ class SensorModel(nn.Module):
         gain_error = self._as_seen(gain_errors(sensor, readout.crop))
         offset_e = self._as_seen(offset_errors_e(sensor, readout.crop))
         chosen = self._as_seen(selected(readout, sensor.cfa))
-        planes = [chosen & (colour == index) for index in range(3)]
-        self._keep("colour_sensitivity", efficiency[:, None, None])
+        summed = [index for index in range(3) if (chosen & (colour == index)).any()]
+        planes = [chosen & (colour == index) for index in summed]
+        self._keep("colour_sensitivity", efficiency[summed, None, None])
         self._keep("response", efficiency[colour] * (1 + gain_error))
         self._keep("offset_e", offset_e)
         self._keep("count", np.stack([self._bin(plane) for plane in planes]))
