@@ -17,7 +17,7 @@ from torch import Tensor
 
 from optics_sim.errors import PrivcamError
 
-Chain = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
+Chain = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
 
 
 class Level(NamedTuple):
@@ -32,21 +32,21 @@ class Level(NamedTuple):
 
 
 def gaussian_chain(
-    irradiance: Tensor, sensitivity: Tensor, gain_error: Tensor, offset_e: Tensor, row_e: Tensor, normal: Tensor, level: Tensor,
-    half: Tensor,
+    irradiance: Tensor, response: Tensor, offset_e: Tensor, row_e: Tensor, normal: Tensor, level: Tensor, half: Tensor
 ) -> Tensor:
     """Returns raw DN [..., rows, columns], integer-valued, with Gaussian shot noise.
 
     DN = round(gain * (min(m + sqrt(m_+ + read^2) * z, well) + offset + row) + black), clipped to the converter, with
-    m = irradiance * sensitivity * (1 + gain_error) + dark. One normal number z per pixel carries shot and read noise
-    together: their variances add. `sensitivity`: electrons per (photon/s), [rows, columns] or a scalar; `row_e`
+    m = irradiance * response + dark. One normal number z per pixel carries shot and read noise together: their
+    variances add. `response` [rows, columns]: electrons per (photon/s), the pixel's own gain included; `row_e`
     [..., rows, 1]; `level`: the six numbers of `Level`; `half`: 0.5, so that rounding is floor(x + half).
+    **Overwrites `normal`** and returns it: fresh memory costs more than the arithmetic. The others stay as they are.
     """
     dark, read, well, gain, black, maximum = level.unbind()
-    mean = irradiance * (sensitivity * (1 + gain_error)) + dark
-    electrons = torch.minimum(mean + torch.sqrt(mean.clamp_min(0) + read) * normal, well)
-    volts = (electrons + (offset_e + row_e)) * gain + black
-    return torch.minimum(torch.floor(volts + half).clamp_min(0), maximum)
+    mean = (irradiance * response).add_(dark)
+    electrons = normal.mul_(mean.clamp_min(0).add_(read).sqrt_()).add_(mean).clamp_max_(well)
+    signal = electrons.add_(offset_e).add_(row_e).mul_(gain).add_(black).add_(half)
+    return signal.floor_().clamp_min_(0).clamp_max_(maximum)
 
 
 @cache
@@ -63,7 +63,7 @@ def compiled_chain() -> Chain:
         nonlocal broken
         if not broken:
             try:
-                return compiled(*arguments)  # type: ignore[no-any-return]
+                return compiled(*arguments)
             except Exception:  # a missing compiler shows as one of many types, none of them public
                 broken = True
         return gaussian_chain(*arguments)

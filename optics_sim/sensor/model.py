@@ -36,8 +36,7 @@ class SensorModel(nn.Module):
     Raises PrivcamError for a crop outside the sensor or a plane the sensor does not have.
     """
 
-    sensitivity: Tensor
-    gain_error: Tensor
+    response: Tensor
     offset_e: Tensor
     count: Tensor
     gain_error_sum: Tensor
@@ -54,10 +53,10 @@ class SensorModel(nn.Module):
         gain_error = self._as_seen(gain_errors(sensor, readout.crop))
         offset_e = self._as_seen(offset_errors_e(sensor, readout.crop))
         chosen = self._as_seen(selected(readout, sensor.cfa))
-        planes = [chosen & (colour == index) for index in range(3)]
-        self._keep("colour_sensitivity", efficiency[:, None, None])
-        self._keep("sensitivity", efficiency[colour])
-        self._keep("gain_error", gain_error)
+        summed = [index for index in range(3) if (chosen & (colour == index)).any()]
+        planes = [chosen & (colour == index) for index in summed]
+        self._keep("colour_sensitivity", efficiency[summed, None, None])
+        self._keep("response", efficiency[colour] * (1 + gain_error))
         self._keep("offset_e", offset_e)
         self._keep("count", np.stack([self._bin(plane) for plane in planes]))
         self._keep("gain_error_sum", np.stack([self._bin(gain_error * plane) for plane in planes]))
@@ -87,8 +86,8 @@ class SensorModel(nn.Module):
         if exact:
             return self._exact(irradiance, row_e, noise, generator)
         chain = compiled_chain() if self.compiled else gaussian_chain
-        level = irradiance.new_tensor(self._level())
-        return chain(irradiance, self.sensitivity, self.gain_error, self.offset_e, row_e, noise, level, irradiance.new_tensor(0.5))
+        level, half = irradiance.new_tensor(self._level()), irradiance.new_tensor(0.5)
+        return chain(irradiance, self.response, self.offset_e, row_e, noise, level, half)
 
     def binned(self, irradiance: Tensor, *, generator: torch.Generator, exact: bool = False) -> Tensor:
         """Returns the sum over each bin of (raw - black level) [..., h, w], at code resolution, with a gradient.
@@ -114,14 +113,14 @@ class SensorModel(nn.Module):
         self._check(irradiance, self.spec.shape, "code")
         electrons = irradiance.unsqueeze(-3) * self.colour_sensitivity
         dark_e = self.sensor.dark_current_e_per_s * self.exposure.exposure_s
-        mean_e, variance_e, slope = self._pixel_moments(electrons + dark_e)
-        pattern_e = electrons * self.gain_error_sum + self.offset_sum_e
-        mean_dn = ((self.count * mean_e + slope * pattern_e).sum(-3)) * self.gain_dn_per_e
+        mean_e, variance_e, well, converter = self._pixel_moments(electrons + dark_e)
+        lit_e = well * electrons * self.gain_error_sum
+        mean_dn = (self.count * mean_e + converter * (lit_e + self.offset_sum_e)).sum(-3) * self.gain_dn_per_e
         black_dn = (self.sensor.black_level_dn - self.spec.black_level_dn) * self.count.sum(0)
-        spread = (self.count * variance_e + slope**2 * electrons * self.gain_error_sum).clamp_min(0)
-        rounding = ROUNDING_VARIANCE_DN2 * (self.count * slope.detach()).sum(-3)
+        spread = (self.count * variance_e + (well * converter**2) * lit_e).clamp_min(0)
+        rounding = ROUNDING_VARIANCE_DN2 * (self.count * converter.detach()).sum(-3)
         variance_dn2 = spread.sum(-3) * self.gain_dn_per_e**2 + rounding.clamp_min(_SMALLEST_VARIANCE_DN2)
-        share = (self.count * slope).sum(-3) / self.count.sum(0)
+        share = (self.count * converter).sum(-3) / self.count.sum(0)
         return mean_dn + black_dn, variance_dn2, share * (self._row_weight * self.sensor.row_noise_e * self.gain_dn_per_e)
 
     def code(self, binned: Tensor) -> Tensor:
@@ -155,22 +154,22 @@ class SensorModel(nn.Module):
 
     def _exact(self, irradiance: Tensor, row_e: Tensor, noise: Tensor, generator: torch.Generator) -> Tensor:
         level = self._level()
-        mean = (irradiance * (self.sensitivity * (1 + self.gain_error)) + level.dark_e).clamp_min(0)
-        electrons = mean + torch.sqrt(mean) * noise
+        mean = (irradiance * self.response).add_(level.dark_e).clamp_min_(0)
+        electrons = noise.mul_(mean.sqrt()).add_(mean)
         few = mean < POISSON_BELOW_E
-        electrons[few] = torch.poisson(mean[few], generator=generator)
-        electrons = electrons.clamp(0, level.full_well_e)
-        read = torch.randn(mean.shape, generator=generator, device=mean.device, dtype=mean.dtype)
-        electrons = electrons + self.offset_e + row_e + read * self.sensor.read_noise_e
-        volts = electrons * level.gain_dn_per_e + level.black_level_dn
-        return torch.floor(volts + 0.5).clamp(0, level.maximum_dn)
+        if few.any():
+            electrons[few] = torch.poisson(mean[few], generator=generator)
+        electrons.clamp_(0, level.full_well_e).add_(self.offset_e).add_(row_e)
+        electrons.add_(mean.normal_(generator=generator), alpha=self.sensor.read_noise_e)
+        return electrons.mul_(level.gain_dn_per_e).add_(level.black_level_dn + 0.5).floor_().clamp_(0, level.maximum_dn)
 
-    def _pixel_moments(self, mean_e: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _pixel_moments(self, mean_e: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """One pixel's mean and variance in electrons, and how much of a change gets past the well and the converter."""
         level = self._level()
         converter_e = (level.maximum_dn - level.black_level_dn) / level.gain_dn_per_e
-        held, spread, first = clipped_moments(mean_e, mean_e.clamp_min(0), level.full_well_e)
-        mean, variance, second = clipped_moments(held, spread + level.read_variance_e2, converter_e)
-        return mean, variance, first * second
+        held, spread, well = clipped_moments(mean_e, mean_e.clamp_min(0), level.full_well_e)
+        mean, variance, converter = clipped_moments(held, spread + level.read_variance_e2, converter_e)
+        return mean, variance, well, converter
 
     def _poisson_scores(self, irradiance: Tensor, variance: Tensor, z: Tensor, generator: torch.Generator) -> Tensor:
         """Standard scores of one Poisson draw of each bin's electrons with its read and rounding noise added."""

@@ -14,7 +14,8 @@ def clipped_moments(mean: Tensor, variance: Tensor, ceiling: float) -> tuple[Ten
     """Returns mean and variance of min(X, ceiling), X normal, and the slope of that mean in X's mean.
 
     With a = (ceiling - mean) / sigma, phi and Phi the normal density and distribution, Q = 1 - Phi:
-    E = min(mean, ceiling) - sigma * (phi(|a|) - |a| * Q(|a|));  Var = sigma^2 * ((a^2 + 1) * Phi + a * phi - (a * Phi + phi)^2);  slope = Phi.
+    E = min(mean, ceiling) - sigma * (phi(|a|) - |a| * Q(|a|));
+    Var = sigma^2 * ((a^2 + 1) * Phi + a * phi - (a * Phi + phi)^2);  slope = Phi.
     Far below the ceiling these are mean, variance and 1; far above, ceiling, 0 and 0: saturation is soft by
     exactly as much as the noise makes it. A zero variance is a plain clamp.
 

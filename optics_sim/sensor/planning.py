@@ -56,7 +56,8 @@ def fitting_shift(maximum_sum_dn: float) -> int:
     for shift in range(31):
         if (round(maximum_sum_dn) + ((1 << shift) >> 1)) >> shift <= 255:
             return shift
-    raise PrivcamError("the sum is too large for any shift", got=maximum_sum_dn, allowed="below 2**38", todo="make the bin smaller")
+    raise PrivcamError("the sum is too large for any shift", got=maximum_sum_dn, allowed="below 2**38",
+                       todo="make the bin smaller")
 
 
 def largest_sum_dn(sensor: Sensor, exposure: Exposure, spec: Readout, irradiance: float) -> float:
@@ -64,7 +65,8 @@ def largest_sum_dn(sensor: Sensor, exposure: Exposure, spec: Readout, irradiance
     red, green, blue = quantum_efficiencies(sensor)
     shares = {"sum": (1, 2, 1), "red": (1, 0, 0), "green": (0, 2, 0), "blue": (0, 0, 1)}[spec.planes]
     well_e = clip_level_e(sensor, exposure.analogue_gain)
-    electrons = [min(well_e, (irradiance * qe + sensor.dark_current_e_per_s) * exposure.exposure_s) for qe in (red, green, blue)]
+    dark = sensor.dark_current_e_per_s
+    electrons = [min(well_e, (irradiance * qe + dark) * exposure.exposure_s) for qe in (red, green, blue)]
     per_tile = sum(share * electron for share, electron in zip(shares, electrons, strict=True))
     return per_tile / 4 * spec.bin[0] * spec.bin[1] * sensor.gain_dn_per_e * exposure.analogue_gain
 

@@ -43,7 +43,8 @@ def names() -> list[str]:
 def load(name: str) -> Sensor:
     """Returns the preset sensor of that name; PrivcamError for a name that is not one of `names()`."""
     if name not in names():
-        raise PrivcamError("no such sensor preset", got=name, allowed=names(), todo="take one of these, or write a [sensor] table")
+        raise PrivcamError("no such sensor preset", got=name, allowed=names(),
+                           todo="take one of these, or write a [sensor] table")
     text = files("optics_sim.sensor").joinpath("presets", f"{name}.toml").read_text(encoding="utf-8")
     return Sensor.model_validate(tomllib.loads(text))
 

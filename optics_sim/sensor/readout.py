@@ -112,4 +112,5 @@ def _check_crop(raw: NDArray[Any], spec: Readout) -> None:
     if not np.issubdtype(raw.dtype, np.integer):
         raise PrivcamError("raw must be integers", got=raw.dtype, allowed="uint16 or wider", todo="give DN as read out")
     if raw.ndim < 2 or raw.shape[-2:] != spec.crop[2:]:
-        raise PrivcamError("the raw crop has the wrong size", got=raw.shape, allowed=spec.crop[2:], todo="crop as the readout says")
+        raise PrivcamError("the raw crop has the wrong size", got=raw.shape, allowed=spec.crop[2:],
+                           todo="crop as the readout says")
