@@ -70,10 +70,7 @@ def _answer(words: list[str]) -> Any:
         elapsed = time.perf_counter() - begin
         np.save(rest[2], result.transpose(2, 0, 1))
         return elapsed
-    if kind == "lensless":
-        run = _lensless(*map(int, rest[:-1]), rest[-1])
-    else:
-        run = _deepinv(*map(int, rest))
+    run = _lensless(*map(int, rest[:-1]), rest[-1]) if kind == "lensless" else _deepinv(*map(int, rest))
     run()
     calls, begin = 0, time.perf_counter()
     while time.perf_counter() - begin < 0.02 or not calls:

@@ -18,7 +18,7 @@ def arguments(description: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--cpus", type=int, nargs="*", default=None, help="CPU numbers to pin to (the first ones when not given)")
+    parser.add_argument("--cpus", type=int, nargs="*", default=None, help="CPU numbers to pin to (default: the last ones)")
     parser.add_argument("--json", type=Path, default=None, help="write the numbers here")
     parser.add_argument("--peer-python", type=Path, default=None, help="a python that has lensless 1.0.8 (and deepinv)")
     options = parser.parse_args()

@@ -50,7 +50,8 @@ def main() -> None:
         if options.peer_python:
             peer = Peer(options.peer_python, Path(__file__).with_name("_peers.py"), options.threads)
             for engine in ("numpy", "torch"):
-                contenders[f"LenslessPiCam {engine}"] = partial(peer.ask, f"admm {engine} {files / 'case.npz'} {files / engine}.npy")
+                question = f"admm {engine} {files / 'case.npz'} {files / engine}.npy"
+                contenders[f"LenslessPiCam {engine}"] = partial(peer.ask, question)
         base = "LenslessPiCam numpy" if peer else "ours, eager"
         text, rows = table("ADMM, 100 iterations, 270x480x3", alternate(contenders, options.rounds), base)
         print(text)

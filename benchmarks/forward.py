@@ -1,5 +1,8 @@
 """The lensless forward model and its gradient to the mask, against direct convolution and the peers.
 
+LenslessPiCam keeps its PSF transformed and pays for the scene; "ours, scenes cached" keeps the scene and pays for
+the PSF: the same number of transforms. "ours" pays for both.
+
 Run: python -m benchmarks.forward [--peer-python PYTHON] [--threads N] [--json FILE]
 """
 
@@ -53,7 +56,11 @@ def full_contenders(height: int, width: int, gradient: bool) -> dict[str, Callab
         top, left = height // 2, width // 2
         return torch.fft.irfft2(product, s=padded)[..., top : top + height, left : left + width]
 
-    forwards = {"torch.fft, doubled": plain, "ours": lambda p: convolve(scenes, p, "same"), "ours, scenes cached": cached.convolve}
+    forwards: dict[str, Callable[[Tensor], Tensor]] = {
+        "torch.fft, doubled": plain,
+        "ours": lambda p: convolve(scenes, p, "same"),
+        "ours, scenes cached": cached.convolve,
+    }
     like = torch.ones(1, 3, height, width)
     return {name: _gradient(f, psf, like) if gradient else partial(f, psf) for name, f in forwards.items()}
 
@@ -78,7 +85,8 @@ def main() -> None:
         run(f"32 scenes 63x63, mask 32x32, {what}", small_contenders(gradient), "F.conv2d",
             peer_contenders(peer, {} if gradient else small_peers), options.rounds, rows)
         for height, width in ((270, 480), (1520, 2028)):
-            full_peers = {f"LenslessPiCam {engine}": f"lensless {height} {width} 3 1 0 {engine}" for engine in ("numpy", "torch")}
+            size = f"{height} {width} 3 1 0"
+            full_peers = {f"LenslessPiCam {engine}": f"lensless {size} {engine}" for engine in ("numpy", "torch")}
             run(f"{height}x{width}x3, PSF of that size, {what}", full_contenders(height, width, gradient), "torch.fft, doubled",
                 peer_contenders(peer, {} if gradient else full_peers), options.rounds, rows)
     if peer is not None:
