@@ -155,7 +155,7 @@ def _fused_update(
 
 @lru_cache(maxsize=1)
 def _compiled_update() -> Any:
-    """Returns the fused update, compiled once per process; falls back to the eager one without a compiler."""
+    """Returns the fused update, compiled once per process; needs a C++ compiler, and the eager one is the default."""
     return torch.compile(_fused_update)
 
 

@@ -1,0 +1,101 @@
+"""Alternating timings, so that a busy machine slows every contender alike."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """Returns the options every benchmark shares, after pinning this process and its children to one set of CPUs."""
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--cpus", type=int, nargs="*", default=None, help="CPU numbers to pin to (default: the last ones)")
+    parser.add_argument("--json", type=Path, default=None, help="write the numbers here")
+    parser.add_argument("--peer-python", type=Path, default=None, help="a python that has lensless 1.0.8 (and deepinv)")
+    options = parser.parse_args()
+    pin(options.threads, options.cpus)
+    return options
+
+
+def pin(threads: int, cpus: list[int] | None) -> None:
+    """Pins the process to `threads` CPUs (where the system can) and sets the thread counts that libraries read."""
+    if hasattr(os, "sched_setaffinity"):
+        available = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, set(cpus or available[-threads:]))
+    for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ[name] = str(threads)
+
+
+def timed(run: Callable[[], Any], at_least_s: float = 0.02) -> float:
+    """Returns seconds per call, of as many calls as take `at_least_s` together."""
+    calls, begin = 0, time.perf_counter()
+    while True:
+        run()
+        calls += 1
+        elapsed = time.perf_counter() - begin
+        if elapsed >= at_least_s:
+            return elapsed / calls
+
+
+def alternate(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
+    """Returns each contender's seconds per call, one from each round; a first round warms up and is dropped."""
+    seconds: dict[str, list[float]] = {name: [] for name in contenders}
+    for turn in range(rounds + 1):
+        for name, measure in contenders.items():
+            value = measure()
+            if turn:
+                seconds[name].append(value)
+    return seconds
+
+
+class Peer:
+    """A worker process in the peer's own environment: one line in (a case), one line out (its answer)."""
+
+    def __init__(self, python: Path, script: Path, threads: int) -> None:
+        self._process = subprocess.Popen(
+            [str(python), str(script), str(threads)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+    def ask(self, case: str) -> Any:
+        """Returns the worker's answer to one case, None for a contender that is not installed there."""
+        if self._process.stdin is None or self._process.stdout is None:
+            raise RuntimeError("the peer has no pipes")
+        self._process.stdin.write(case + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise RuntimeError(f"the peer's process ended at {case!r}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """Ends the worker."""
+        self._process.communicate(timeout=30)
+
+
+def table(title: str, seconds: Mapping[str, list[float]], base: str) -> tuple[str, list[dict[str, Any]]]:
+    """Returns a markdown table and its rows: median and minimum in ms, and how many times faster than `base`."""
+    reference = seconds[base]
+    rows = [
+        {"case": title, "contender": name, "median_ms": 1e3 * statistics.median(values), "minimum_ms": 1e3 * min(values),
+         "times_by_median": statistics.median(reference) / statistics.median(values),
+         "times_by_minimum": min(reference) / min(values), "rounds": len(values)}
+        for name, values in seconds.items()
+    ]
+    lines = [f"\n### {title}\n", "| | median ms | minimum ms | times (median) | times (minimum) |", "|---|---|---|---|---|"]
+    lines += [f"| {r['contender']} | {r['median_ms']:.3g} | {r['minimum_ms']:.3g} | {r['times_by_median']:.3g} | "
+              f"{r['times_by_minimum']:.3g} |" for r in rows]
+    return "\n".join(lines), rows
+
+
+def write(path: Path | None, rows: list[dict[str, Any]], threads: int) -> None:
+    """Writes the rows as JSON where a path was given."""
+    if path is not None:
+        path.write_text(json.dumps({"threads": threads, "rows": rows}, indent=1), encoding="utf-8")
