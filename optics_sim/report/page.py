@@ -43,7 +43,8 @@ figcaption{margin-top:6px;max-width:75ch}caption{text-align:left;padding:0 0 6px
 .scroll{overflow-x:auto;margin:16px 0}table{border-collapse:collapse;min-width:50%;font-variant-numeric:tabular-nums}
 th,td{padding:6px 12px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 thead th{border-bottom:2px solid var(--line);font-size:.88rem}tbody th{font-weight:500}
-tr.group th{background:var(--card);font-weight:600;padding-top:8px}.number{text-align:right!important}td.number{white-space:nowrap}
+tr.group th{background:var(--card);font-weight:600;padding-top:8px}
+.number{text-align:right!important}td.number{white-space:nowrap}
 .interval{display:block;color:var(--faint);font-size:.8rem}.source{display:inline-block;font-size:.72rem;color:var(--faint);
 border:1px solid var(--line);border-radius:8px;padding:0 6px;margin-left:4px}
 .single .source{display:none}.callout{border-left:4px solid var(--accent);background:var(--note);padding:10px 14px;

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from html import escape
 
@@ -28,9 +29,11 @@ progress{width:100%;height:8px;accent-color:var(--accent)}#trouble{color:#c0392b
 </style></head><body>
 <h1>@TITLE@</h1><p>@TEXT@</p>
 <progress id="bar" value="0" max="1" aria-label="progress"></progress><p id="count" aria-live="polite"></p>
-<main id="asking"><div class="pair"><img id="left" alt="first picture of the pair"><img id="right" alt="second picture of the pair">
+<main id="asking"><div class="pair"><img id="left" alt="first picture of the pair">
+<img id="right" alt="second picture of the pair">
 </div><div class="answers"><button data-answer="same">same<kbd>S</kbd></button>
-<button data-answer="different">different<kbd>D</kbd></button><button data-answer="unsure">unsure<kbd>U</kbd></button></div></main>
+<button data-answer="different">different<kbd>D</kbd></button><button data-answer="unsure">unsure<kbd>U</kbd></button>
+</div></main>
 <div id="done" hidden><p><strong>That was the last pair. Thank you.</strong></p></div>
 <p id="trouble" role="alert"></p><p><button id="save">Download the answers so far</button></p>
 <noscript>This page needs JavaScript; it loads nothing from anywhere.</noscript>
@@ -103,15 +106,13 @@ def study_html(title: str, text: str, digest: str, pairs: Sequence[Mapping[str, 
     """Returns the page; `pairs` are {id, a, b} with base64 PNGs, in the order they are shown."""
     data = script_json({"digest": digest, "pairs": list(pairs)})
     parts = {"@TITLE@": escape(title), "@TEXT@": escape(text), "@DATA@": data}
-    page = TEMPLATE
-    for mark, value in parts.items():
-        page = page.replace(mark, value)
-    return page
+    return re.sub("@(TITLE|TEXT|DATA)@", lambda mark: parts[mark[0]], TEMPLATE)
 
 
 def with_session(page: str, session: Mapping[str, object]) -> str:
     """Returns the page for one served visit: token, person, and what this person has answered already."""
-    return page.replace(SESSION_MARK, script_json(session), 1)
+    before, _, after = page.rpartition(SESSION_MARK)  # the last: a title may hold the same words
+    return before + script_json(session) + after
 
 
 def script_json(value: object) -> str:

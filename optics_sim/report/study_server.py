@@ -38,7 +38,7 @@ class StudyServer(ThreadingHTTPServer):
         self.page = (folder / "index.html").read_text(encoding="utf-8")
         self.pairs = frozenset(json.loads((folder / "key.json").read_text(encoding="utf-8"))["pairs"])
         self.token = secrets.token_urlsafe(24)
-        self.remote = remote
+        self.host, self.remote = address[0], remote
         self.journal = folder / "answers.jsonl"
         self.answered = _answered(self.journal)
         self.lock = threading.Lock()
@@ -47,13 +47,12 @@ class StudyServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """The address to open."""
-        host, port = str(self.server_address[0]), self.server_address[1]
-        return f"http://{host}:{port}/"
+        return f"http://{self.host}:{self.server_address[1]}/"
 
     def host_is_ours(self, host: str) -> bool:
         """Whether a request's `Host` names this server by a loopback name (any name when remote is allowed)."""
         port = self.server_address[1]
-        return self.remote or host in {f"{name}:{port}" for name in ("127.0.0.1", "localhost", self.server_address[0])}
+        return self.remote or host in {f"{name}:{port}" for name in ("127.0.0.1", "localhost", self.host)}
 
     def keep(self, entry: dict[str, Any]) -> bool:
         """Appends an answer, flushed to the disk, and returns whether it is this person's first to the pair."""
@@ -131,7 +130,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, body: bytes) -> tuple[HTTPStatus, str]:
         try:
             given = json.loads(body)
-            person, pair, answer = str(given["person"]), given["id"], given["answer"]
+            person, pair, answer = str(given["person"]), str(given["id"]), given["answer"]
             seconds = float(given.get("seconds", -1.0))
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             return HTTPStatus.BAD_REQUEST, "an answer is {person, id, answer, seconds}"
@@ -154,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
+    def log_message(self, format: str, *args: Any) -> None:
         """Says nothing: a library does not print."""
 
 
