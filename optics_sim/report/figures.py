@@ -132,7 +132,9 @@ def tradeoff_figure(
                       capsize=2, marker=_MARKERS[(number + number // len(_COLOURS)) % len(_MARKERS)],
                       color=_COLOURS[number % len(_COLOURS)], zorder=2)
     if chance is not None:
-        axes.axhline(chance, color="#9aa1ad", lw=1, ls=":", label="chance")
+        axes.axhline(chance, color="#555b66", lw=1.2, ls=":", label="chance")
+        axes.update_datalim([(values[0, 0], chance)])
+        axes.autoscale_view()
     words = [f"{name} ({'more' if sign > 0 else 'less'} is better)" for name, sign in
              zip((xlabel, ylabel), better, strict=True)]
     axes.set(xlabel=words[0], ylabel=words[1])

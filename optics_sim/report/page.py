@@ -35,11 +35,11 @@ main,header,footer{max-width:1120px;margin:0 auto;padding:0 20px}header{padding-
 h1{font-size:1.75rem;line-height:1.2;margin:0 0 4px}h2{font-size:1.25rem;margin:40px 0 8px;padding-top:12px;
 border-top:1px solid var(--line)}.subtitle{color:var(--faint);margin:0 0 16px}p{max-width:75ch;margin:8px 0}
 nav{margin:14px 0}nav a{color:var(--accent);margin-right:14px;white-space:nowrap}
-figure{margin:18px 0}figure img{max-width:100%;height:auto;display:block;background:#fff;border:1px solid var(--line);
-border-radius:4px}img.pixels{image-rendering:pixelated}figcaption,caption,.notes{color:var(--faint);font-size:.88rem}
+figure{margin:18px 0}figure img{max-width:100%;height:auto;display:block;background:#fff;padding:6px;border:1px solid var(--line);
+border-radius:4px}figcaption,caption,.notes{color:var(--faint);font-size:.88rem}
 figcaption{margin-top:6px;max-width:75ch}caption{text-align:left;padding:0 0 6px;caption-side:top}
 .gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(170px,1fr));gap:14px;margin:18px 0}
-.gallery figure{margin:0}.gallery img{width:100%}
+.gallery figure{margin:0}.gallery img{width:100%;padding:0;image-rendering:pixelated}
 .scroll{overflow-x:auto;margin:16px 0}table{border-collapse:collapse;min-width:50%;font-variant-numeric:tabular-nums}
 th,td{padding:6px 12px;text-align:left;vertical-align:top;border-bottom:1px solid var(--line)}
 thead th{border-bottom:2px solid var(--line);font-size:.88rem}tbody th{font-weight:500}
@@ -111,7 +111,7 @@ class Page:
     def html(self) -> str:
         """Returns the page; PrivcamError when it says "physical" without one physical measure."""
         sources: Counter[str] = Counter(measure.source for measure in self._measures)
-        links = "".join(f'<a href="#section-{i}">{escape(h)}</a>' for i, h in enumerate(self._headings, 1))
+        links = " ".join(f'<a href="#section-{i}">{escape(h)}</a>' for i, h in enumerate(self._headings, 1))
         navigation = f'<nav aria-label="Sections">{links}</nav>' if len(self._headings) > 2 else ""
         subtitle = f'<p class="subtitle">{escape(self._subtitle)}</p>' if self._subtitle else ""
         page = (
@@ -138,9 +138,8 @@ class Page:
                                todo="describe the figure for a reader who cannot see it")
         if isinstance(picture, str):
             self._drawings.append(picture)
-        kind = "" if isinstance(picture, str) else ' class="pixels"'
         words = f"<figcaption>{escape(caption)}</figcaption>" if caption else ""
-        return f'<figure><img{kind} src="{_data_uri(picture)}" alt="{escape(alt)}">{words}</figure>'
+        return f'<figure><img src="{_data_uri(picture)}" alt="{escape(alt)}">{words}</figure>'
 
     def _refuse_false_claim(self, page: str, sources: Counter[str]) -> None:
         text = " ".join([re.sub(r"data:image/[a-z+]+;base64,[A-Za-z0-9+/=]*", "", page), *self._drawings])
