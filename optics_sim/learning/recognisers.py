@@ -63,9 +63,9 @@ class Recogniser(nn.Module):
 
 
 def small(classes: int, *, width: int = 32, embedding: int = 64) -> Recogniser:
-    """Returns a small recogniser: five convolutions, about 0.3 M parameters at width 32."""
+    """Returns a small recogniser: four convolutions, about 0.3 M parameters at width 32."""
     layers = [*_conv(1, width), nn.MaxPool2d(2), *_conv(width, 2 * width), nn.MaxPool2d(2), *_conv(2 * width, 4 * width),
-              *_conv(4 * width, 4 * width), nn.MaxPool2d(2), *_conv(4 * width, 4 * width), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
+              nn.MaxPool2d(2), *_conv(4 * width, 4 * width), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
     return Recogniser(nn.Sequential(*layers), 16 * width, classes, embedding)
 
 

@@ -76,10 +76,16 @@ def difference(first: Sequence[Sample], second: Sequence[Sample], name: str) -> 
 
 
 def _resampled(seeds: Sequence[Sample]) -> NDArray[np.float64] | None:
+    """Draws of the mean over seeds: people drawn anew, and the seeds' own spread from Student's t.
+
+    Seeds are too few to resample (three can be drawn in ten ways); see `intervals.combine`.
+    """
     if any(len(s.replicates) < 2 for s in seeds):
         return None
-    table = np.array([s.replicates for s in seeds])
+    values = np.array([s.value for s in seeds], dtype=float)
+    people = np.array([s.replicates for s in seeds]).mean(0)
     rng = np.random.default_rng(0)  # the resampling of a report is part of its definition
-    chosen = rng.integers(len(seeds), size=(COMBINED, len(seeds)))
-    people = rng.integers(table.shape[1], size=(COMBINED, len(seeds)))
-    return np.asarray(table[chosen, people].mean(1))
+    drawn = people[rng.integers(len(people), size=COMBINED)]
+    if len(seeds) > 1:
+        drawn = drawn + rng.standard_t(len(seeds) - 1, COMBINED) * values.std(ddof=1) / np.sqrt(len(seeds))
+    return np.asarray(drawn)

@@ -5,6 +5,8 @@ Deliberately not here: noise that changes from frame to frame (`optics_sim.senso
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -27,9 +29,17 @@ def offset_errors_e(sensor: Sensor, crop: tuple[int, int, int, int]) -> NDArray[
 
 
 def _map(sensor: Sensor, crop: tuple[int, int, int, int], stream: int, sigma: float) -> NDArray[np.float32]:
-    top, left, height, width = crop
     if sigma == 0:
-        return np.zeros((height, width), np.float32)
-    draw = np.random.Generator(np.random.PCG64(np.random.SeedSequence([sensor.fixed_pattern_seed, stream])))
-    rows = draw.standard_normal((min(top + height, sensor.shape[0]), sensor.shape[1]), dtype=np.float32)
-    return rows[top : top + height, left : left + width] * np.float32(sigma)
+        return np.zeros(crop[2:], np.float32)
+    return _drawn(sensor.shape, sensor.fixed_pattern_seed, crop, stream) * np.float32(sigma)
+
+
+@lru_cache(maxsize=8)
+def _drawn(shape: tuple[int, int], seed: int, crop: tuple[int, int, int, int], stream: int) -> NDArray[np.float32]:
+    """Returns the standard normal map of a crop; kept, because cameras of one sensor are built again and again."""
+    top, left, height, width = crop
+    draw = np.random.Generator(np.random.PCG64(np.random.SeedSequence([seed, stream])))
+    rows = draw.standard_normal((min(top + height, shape[0]), shape[1]), dtype=np.float32)
+    cut = rows[top : top + height, left : left + width].copy()
+    cut.flags.writeable = False
+    return cut

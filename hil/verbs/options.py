@@ -1,0 +1,63 @@
+"""Options that the long verbs share, and how they say what they are doing."""
+
+from __future__ import annotations
+
+import time
+import tomllib
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from optics_sim.errors import PrivcamError
+
+if TYPE_CHECKING:
+    from optics_sim.experiment import Experiment
+    from optics_sim.run import Run
+
+
+def add_common(parser: ArgumentParser, out: Path) -> None:
+    """Adds what every long verb has: where to, how, on what, with which judges."""
+    parser.add_argument("--out", type=Path, default=out, help=f"folder of the run (default {out}); a run that stopped resumes there")
+    parser.add_argument("--experiment", type=Path, default=None, help="experiment.toml (default: built in)")
+    parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
+                        help="override of the experiment, e.g. --set training.epochs=40")
+    parser.add_argument("--seed", type=int, default=None, help="first seed (default: the experiment's)")
+    parser.add_argument("--device", default="cpu", help="torch device, e.g. cpu or cuda")
+    parser.add_argument("--workers", type=int, default=2, help="worker processes of one thread each; 0 runs in this process")
+    parser.add_argument("--verifier", default=None, help="a public face network (ONNX, 112x96 or 112x112) as judge")
+    parser.add_argument("--detector", default=None, help="a public YuNet face detector (ONNX) as judge")
+
+
+def experiment_of(arguments: Namespace, more: dict[str, Any] | None = None) -> Experiment:
+    """Returns the experiment of the file and overrides given; PrivcamError for a bad one."""
+    from optics_sim.experiment import Experiment
+
+    overrides = {**(more or {}), **dict(_override(text) for text in arguments.overrides)}
+    if arguments.seed is not None:
+        overrides["seed"] = arguments.seed
+    if arguments.experiment is not None:
+        return Experiment.load(arguments.experiment, overrides)
+    return Experiment.from_dict({}, overrides)
+
+
+def _override(text: str) -> tuple[str, Any]:
+    path, equals, value = text.partition("=")
+    if not equals:
+        raise PrivcamError("an override is PATH=VALUE", got=text, allowed="e.g. training.epochs=40", todo="add the value")
+    try:
+        return path, tomllib.loads(f"value = {value}")["value"]
+    except tomllib.TOMLDecodeError:
+        return path, value
+
+
+def progress(record: Run) -> Callable[[str], None]:
+    """Returns a function that prints a line with the time since the start, and keeps it in the run's metrics."""
+    start = time.monotonic()
+
+    def say(text: str) -> None:
+        elapsed_s = time.monotonic() - start
+        print(f"[{elapsed_s:7.1f} s] {text}", flush=True)
+        record.log(elapsed_s=round(elapsed_s, 1), event=text)
+
+    return say
