@@ -37,7 +37,7 @@ def bootstrap_by_group(
     The percentiles are widened for few groups ("expanded percentile"), without which 10 people would cover
     about 90 % instead of 95 %.
 
-    Reference: Hesterberg, The American Statistician 69(4), 2015, section 4.1 and eq. 7 (expanded percentile);
+    Reference: Hesterberg, The American Statistician 69(4), 2015 (expanded percentile interval);
     Davison and Hinkley, Bootstrap Methods, 1997, section 3.8 (groups).
     """
     sample, index, count = _grouped(values, groups)
@@ -103,14 +103,15 @@ def combine(
 ) -> Interval | None:
     """Returns the interval of the mean over seeds of a seed's mean: seeds and, within them, people are drawn anew.
 
-    People are resampled. Seeds are too few to resample (three seeds can be drawn in 10 ways, and their percentiles
-    cover 80 %), so their part is drawn from Student's t with the spread of the seeds' means. A person who occurs in
+    People are resampled. Seeds are too few to resample (three seeds can be drawn in 10 ways; where their spread
+    dominates, percentiles of them cover about 80 % instead of 95 %),
+    so their part is drawn from Student's t with the spread of the seeds' means. A person who occurs in
     several seeds is *one* person, drawn once for all of them: the same 10 people under 3 seeds are 10 people, not 30.
     (Name them differently, e.g. "seed/person", where they are different people; their spread then counts in both
     parts, so the interval is conservative.) One seed: people only; one person: seeds only; None when there is one of
     each. `bounds` clips a measure that has bounds, e.g. (0, 1).
 
-    Reference: Owen, Annals of Applied Statistics 1(2), 2007, section 3 (two labels resampled apart); we put Student's
+    Reference: Owen, Annals of Applied Statistics 1(2), 2007 (two labels resampled apart); we put Student's
     t in place of resampling for the seeds.
     """
     if len(per_seed_values) != len(per_seed_groups) or not len(per_seed_values):

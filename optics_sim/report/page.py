@@ -35,7 +35,8 @@ main,header,footer{max-width:1120px;margin:0 auto;padding:0 20px}header{padding-
 h1{font-size:1.75rem;line-height:1.2;margin:0 0 4px}h2{font-size:1.25rem;margin:40px 0 8px;padding-top:12px;
 border-top:1px solid var(--line)}.subtitle{color:var(--faint);margin:0 0 16px}p{max-width:75ch;margin:8px 0}
 nav{margin:14px 0}nav a{color:var(--accent);margin-right:14px;white-space:nowrap}
-figure{margin:18px 0}figure img{max-width:100%;height:auto;display:block;background:#fff;padding:6px;border:1px solid var(--line);
+figure{margin:18px 0}
+figure img{max-width:100%;height:auto;display:block;background:#fff;padding:6px;border:1px solid var(--line);
 border-radius:4px}figcaption,caption,.notes{color:var(--faint);font-size:.88rem}
 figcaption{margin-top:6px;max-width:75ch}caption{text-align:left;padding:0 0 6px;caption-side:top}
 .gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(170px,1fr));gap:14px;margin:18px 0}
