@@ -57,8 +57,8 @@ class Judging(Plain):
     admm_iterations: int = Field(100, ge=1)
     fista_iterations: int = Field(100, ge=1)
     wrong_cell_fractions: tuple[float, ...] = (0.01, 0.05)
-    detector_images: int = Field(64, ge=8, description="pictures shown to the face detector")
-    shuffles: int = Field(200, ge=20, description="repeats of the control with people shuffled")
+    detector_images: int = Field(32, ge=8, description="pictures shown to the face detector")
+    shuffles: int = Field(100, ge=20, description="repeats of the control with people shuffled")
 
 
 class Experiment(Plain):
