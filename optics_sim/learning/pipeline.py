@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Literal
 
@@ -28,13 +29,14 @@ from optics_sim.optics.convolution import output_shape
 from optics_sim.optics.mask import LearnableMask
 from optics_sim.optics.patterns import default_lensless
 from optics_sim.sensor import presets
-from optics_sim.sensor.planning import fitting_shift, quarter_well_exposure_s
+from optics_sim.sensor.planning import dark_sigma_dn, fitting_shift, quarter_well_exposure_s
 
 BIN = 40  # raw pixels per code pixel, each way: 62 um on an IMX477
 MASK_TO_SENSOR_M = 3e-3
 SCENE_TO_MASK_M = 0.4
 WHITE_PHOTONS_PER_PX_S = 4e5  # assumed: 300 lux on a white scene, open 2 mm aperture at 3 mm, 1.55 um pixel, 550 nm
 BRIGHT_QUANTILE = 0.999  # of the code pixels must fit into 8 bits
+BLACK_NOISE_LEVELS = 8  # code levels that the noise of the black control spans
 Regime = Literal["quarter_well", "common"]
 
 
@@ -58,9 +60,16 @@ def control_design(kind: Literal["identity", "black"], like: CameraDesign) -> Ca
     sensor = presets.load("ideal") if kind == "identity" else like.sensor
     optics = IdentityOptics() if kind == "identity" else BlackOptics()
     readout = _readout(like.scene, sensor.shape, 1 if kind == "identity" else _fitting_bin(like), sensor.black_level_dn)
-    shift = max(0, sensor.bit_depth - 8) if kind == "identity" else like.readout.shift
+    shift = max(0, sensor.bit_depth - 8) if kind == "identity" else _noise_shift(like, readout)
     return CameraDesign(name=kind, scene=like.scene, optics=optics, sensor=sensor, exposure=like.exposure,
                         readout=readout.model_copy(update={"shift": shift}))
+
+
+def _noise_shift(like: CameraDesign, readout: Readout) -> int:
+    """Returns the shift at which a capped sensor's noise spans several code levels: its codes are noise, not a constant."""
+    pixels = readout.bin[0] * readout.bin[1]
+    sigma_dn = dark_sigma_dn(like.sensor, like.exposure.analogue_gain, like.exposure.exposure_s) * pixels**0.5
+    return max(0, int(math.log2(max(sigma_dn / BLACK_NOISE_LEVELS, 1.0))))
 
 
 def _fitting_bin(like: CameraDesign) -> int:

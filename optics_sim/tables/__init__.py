@@ -1,0 +1,1 @@
+"""The tables of the literature, trained, attacked and judged on the user's data."""

@@ -1,0 +1,38 @@
+"""Tasks over worker processes: each of one thread and its own seed, so that the order they run in changes nothing."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from typing import Any, TypeVar
+
+import torch
+
+Result = TypeVar("Result")
+
+
+def _one_thread() -> None:
+    torch.set_num_threads(1)
+
+
+def run_all(function: Callable[..., Result], tasks: Iterable[tuple[Any, ...]], workers: int) -> Iterator[Result]:
+    """Yields the results of function(*task) as they are finished, over `workers` processes (0: in this one).
+
+    The first task that raises ends the rest: what is finished is kept by the tasks themselves.
+    """
+    if workers < 1:
+        for task in tasks:
+            yield function(*task)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_one_thread) as pool:
+        waiting: set[Future[Result]] = {pool.submit(function, *task) for task in tasks}
+        try:
+            while waiting:
+                finished, waiting = wait(waiting, return_when=FIRST_COMPLETED)
+                for future in finished:
+                    yield future.result()
+        finally:
+            for future in waiting:
+                future.cancel()
