@@ -17,9 +17,18 @@ from optics_sim.attacks.evaluate import Row, evaluate
 from optics_sim.attacks.judge import Judges
 from optics_sim.attacks.public import FaceDetector, FaceVerifier
 from optics_sim.camera import PrivacyCamera
-from optics_sim.data.faces import load
+from optics_sim.data.faces import FaceSet, load
 from optics_sim.data.synthetic import synthetic_people
-from optics_sim.design import CameraDesign, OpenPattern, Pattern, PinholePattern, Plain, RandomPattern, RowsPattern, write_atomically
+from optics_sim.design import (
+    CameraDesign,
+    OpenPattern,
+    Pattern,
+    PinholePattern,
+    Plain,
+    RandomPattern,
+    RowsPattern,
+    write_atomically,
+)
 from optics_sim.errors import PrivcamError
 from optics_sim.experiment import ConstraintKind, Experiment
 from optics_sim.learning.cohort import Cohort, gather
@@ -74,7 +83,7 @@ def cohort_of(setting: Setting, seed: int) -> Cohort:
 
 
 @lru_cache(maxsize=4)
-def load_faces(name: str):  # noqa: ANN201 (FaceSet; the cache hides it from the type checker anyway)
+def load_faces(name: str) -> FaceSet:
     """Returns a data set by name or path; `synthetic:people:images:seed` is generated."""
     if name.startswith("synthetic:"):
         people, images, seed = (int(part) for part in name.split(":")[1:])
@@ -177,12 +186,12 @@ def row_design(setting: Setting, task: RowTask, cohort: Cohort) -> CameraDesign:
     """Returns the finished design of a row: mask, exposure and shift."""
     if task.label in CONTROLS:
         like = start_design(OpenPattern(), setting.scene, setting.cells, sensor=setting.sensor)
-        return exposed(control_design(task.label, exposed(like, cohort.train.scenes)), cohort.train.scenes)  # type: ignore[arg-type]
+        return exposed(control_design(task.label, exposed(like, cohort.train.scenes)), cohort.train.scenes)
     if task.label in FIXED:
         design = start_design(fixed_pattern(task.label, task.seed), setting.scene, setting.cells, sensor=setting.sensor,
                               name=task.label)
         array = PrivacyCamera.from_design(design).transmission()
-        rows = RowsPattern.from_array(array.numpy()) if array is not None else design.optics  # type: ignore[union-attr]
+        rows = RowsPattern.from_array(array.numpy()) if array is not None else design.optics
         design = design.replace(**{"optics.pattern": rows.model_dump(), "parent": None})
     else:
         design = CameraDesign.load(Path(setting.out) / MaskTask(task.label, task.weight, task.seed).folder)
