@@ -18,9 +18,18 @@ from optics_sim.attacks.evaluate import Row, evaluate
 from optics_sim.attacks.judge import Judges
 from optics_sim.attacks.public import FaceDetector, FaceVerifier
 from optics_sim.camera import PrivacyCamera
-from optics_sim.data.faces import load
+from optics_sim.data.faces import FaceSet, load
 from optics_sim.data.synthetic import synthetic_people
-from optics_sim.design import CameraDesign, OpenPattern, Pattern, PinholePattern, Plain, RandomPattern, RowsPattern, write_atomically
+from optics_sim.design import (
+    CameraDesign,
+    OpenPattern,
+    Pattern,
+    PinholePattern,
+    Plain,
+    RandomPattern,
+    RowsPattern,
+    write_atomically,
+)
 from optics_sim.errors import PrivcamError
 from optics_sim.experiment import ConstraintKind, Experiment
 from optics_sim.learning.cohort import Cohort, gather
@@ -56,6 +65,7 @@ class Setting(Plain):
     detector: str | None = None
     device: str = "cpu"
     start: str | None = None
+    curve: bool = True
 
     def of_seed(self, seed: int) -> Experiment:
         """Returns the experiment with another seed."""
@@ -77,7 +87,7 @@ def cohort_of(setting: Setting, seed: int) -> Cohort:
 
 
 @lru_cache(maxsize=4)
-def load_faces(name: str):  # noqa: ANN201 (FaceSet; the cache hides it from the type checker anyway)
+def load_faces(name: str) -> FaceSet:
     """Returns a data set by name or path; `synthetic:people:images:seed` is generated."""
     if name.startswith("synthetic:"):
         people, images, seed = (int(part) for part in name.split(":")[1:])
@@ -195,7 +205,7 @@ def row_design(setting: Setting, task: RowTask, cohort: Cohort) -> CameraDesign:
     """Returns the finished design of a row: mask, exposure and shift."""
     if task.label in CONTROLS:
         like = starting(setting, OpenPattern(), task.label)
-        return exposed(control_design(task.label, exposed(like, cohort.train.scenes)), cohort.train.scenes)  # type: ignore[arg-type]
+        return exposed(control_design(task.label, exposed(like, cohort.train.scenes)), cohort.train.scenes)
     if task.label in FIXED:
         design = written_out(starting(setting, fixed_pattern(task.label, task.seed), task.label))
     else:
@@ -215,7 +225,7 @@ def judge_row(setting: Setting, task: RowTask) -> str:
     """Judges a row and keeps it; returns what to say about it."""
     cohort = cohort_of(setting, task.seed)
     design = row_design(setting, task, cohort)
-    counts = CURVE_COUNTS if task.label in CURVE_LABELS and task.regime == "quarter_well" else ()
+    counts = CURVE_COUNTS if setting.curve and task.label in CURVE_LABELS and task.regime == "quarter_well" else ()
     row = evaluate(task.label, design, cohort, setting.of_seed(task.seed), setting.judges, decoder_counts=counts,
                    geometric=task.seed == 0 and task.regime == "quarter_well" and task.label not in CONTROLS,
                    folder=Path(setting.out) / task.folder)
