@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,7 +24,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     source.add_argument("--data", help="photographs: a folder with a folder per person, a zip of one, or an npz")
     source.add_argument("--synthetic", action="store_true", help=f"drawn people instead ({SYNTHETIC}); said so on the page")
     parser.add_argument("--others", nargs="*", default=[], help="other people's data sets, for the attacker's decoder pairs")
-    parser.add_argument("--design", type=Path, default=None, help="design.toml to start from (default: IMX477, 63 pixel scene, 32 cell mask)")
+    parser.add_argument("--design", type=Path, default=None,
+                        help="design.toml to start from (default: IMX477, 63 pixel scene, 32 cell mask)")
     parser.add_argument("--scene", type=int, default=63, help="side of the scene in pixels (without --design)")
     parser.add_argument("--mask", type=int, default=32, help="side of the mask in cells (without --design)")
     parser.add_argument("--enrolled", type=int, default=None, help="how many of the largest people are enrolled (default: at most 10)")
@@ -72,7 +74,7 @@ def _enrolled(people: int, others: bool) -> int:
     return min(10, people if others else max(2, people - 4))
 
 
-def _learn(setting: Setting, arguments: Namespace, say) -> None:  # noqa: ANN001 (a function that prints)
+def _learn(setting: Setting, arguments: Namespace, say: Callable[[str], None]) -> None:
     from optics_sim.tables.lensless import learn, main_mask
     from optics_sim.tables.work import run_all
 
@@ -81,7 +83,7 @@ def _learn(setting: Setting, arguments: Namespace, say) -> None:  # noqa: ANN001
         say(text)
 
 
-def _judge(setting: Setting, arguments: Namespace, say) -> None:  # noqa: ANN001
+def _judge(setting: Setting, arguments: Namespace, say: Callable[[str], None]) -> None:
     from optics_sim.tables.lensless import design_rows, judge_row
     from optics_sim.tables.work import run_all
 

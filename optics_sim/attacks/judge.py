@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from optics_sim.attacks import linear
+from optics_sim.attacks.attributes import attribute_samples
 from optics_sim.attacks.identity import embed, lda_embedding, train_embedder
 from optics_sim.attacks.inversion import Inverter
-from optics_sim.attacks.attributes import attribute_samples
 from optics_sim.attacks.learned import decode, train_decoder
 from optics_sim.attacks.public import FaceDetector, FaceVerifier
 from optics_sim.attacks.verification import cosine_scores, verify

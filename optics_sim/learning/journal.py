@@ -23,11 +23,11 @@ class LossJournal:
         from torch.utils.tensorboard import SummaryWriter
 
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._board = SummaryWriter(str(self.folder / "tensorboard"))  # type: ignore[no-untyped-call]
+        self._board = SummaryWriter(str(self.folder / "tensorboard"))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._board.close()  # type: ignore[no-untyped-call]
+        self._board.close()
 
     def __call__(self, record: dict[str, float]) -> None:
         """Keeps one epoch's record, which has its number under `epoch`."""
@@ -35,7 +35,7 @@ class LossJournal:
             stream.write(json.dumps(record) + "\n")
         for name, value in record.items():
             if name != "epoch":
-                self._board.add_scalar(name, value, int(record["epoch"]))  # type: ignore[no-untyped-call]
+                self._board.add_scalar(name, value, int(record["epoch"]))
         if time.monotonic() - self._spoke > QUIET_S:
             self._spoke = time.monotonic()
             LOG.info("%s: epoch %d of %d, cross-entropy %.3f", self.title, record["epoch"], self.epochs, record["cross_entropy"])

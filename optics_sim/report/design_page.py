@@ -75,7 +75,8 @@ def _page(out: Path, setting: Setting, design: CameraDesign, rows: dict[str, Row
           measures: list[Measure]) -> Page:
     label = main_mask(setting).label
     synthetic = setting.data.startswith("synthetic:")
-    page = Page("A lensless privacy camera", f"design {design.digest[:12]}, on {'drawn people' if synthetic else setting.data.rsplit('/', 1)[-1]}")
+    people = "drawn people" if synthetic else setting.data.rsplit("/", 1)[-1]
+    page = Page("A lensless privacy camera", f"design {design.digest[:12]}, on {people}")
     page.callout("simulated", "Every number on this page comes from the simulator: light, sensor and attackers are computed."
                  + (" The people are drawn by a generator; nobody on this page exists." if synthetic else ""))
     page.section("In short", _summary(rows[label])).table(*_short_table(rows))
@@ -87,7 +88,8 @@ def _page(out: Path, setting: Setting, design: CameraDesign, rows: dict[str, Row
                     f"Stranger {int(pictures['person'][person]) + 1}.", "scene, measurement and what each attacker recovered, side by side")
     page.section("The mask and its point-spread function")
     page.figure((out / "figures" / "mask.png").read_bytes(), "The learned mask; white is clear.", "binary mask pattern with a scale bar")
-    page.figure((out / "figures" / "psf.png").read_bytes(), "Point-spread function on the sensor, with diffraction.", "PSF, linear and logarithmic")
+    page.figure((out / "figures" / "psf.png").read_bytes(), "Point-spread function on the sensor, with diffraction.",
+                "PSF, linear and logarithmic")
     page.section("Trade-off", "To the right, the enrolled are recognised better; lower, strangers are safer.")
     page.figure(_tradeoff(rows), "Masks compared, each with a freshly trained recogniser and freshly trained attackers.",
                 "scatter plot of accuracy against the strongest attacker's AUC")
@@ -170,7 +172,8 @@ def _camera_table(design: CameraDesign) -> Table:
     if not isinstance(optics, LenslessOptics):
         raise TypeError("a design page is of a lensless design")
     facts: Sequence[tuple[str, Cell]] = (
-        ("scene", f"{design.scene[0]} x {design.scene[1]} pixels"), ("mask", f"{optics.cells[0]} x {optics.cells[1]} cells of {optics.cell_m * 1e6:.2f} um"),
+        ("scene", f"{design.scene[0]} x {design.scene[1]} pixels"),
+        ("mask", f"{optics.cells[0]} x {optics.cells[1]} cells of {optics.cell_m * 1e6:.2f} um"),
         ("mask to sensor", f"{optics.mask_to_sensor_m * 1e3:g} mm"), ("scene to mask", f"{optics.scene_to_mask_m:g} m"),
         ("code", f"{design.readout.shape[0]} x {design.readout.shape[1]} code pixels of {design.code_pitch_m * 1e6:g} um, 8 bit"),
         ("exposure", f"{design.exposure.exposure_s * 1e3:.3g} ms"), ("readout shift", f"{design.readout.shift} bit"),
