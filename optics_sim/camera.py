@@ -29,6 +29,8 @@ class PrivacyCamera(nn.Module):
     well whatever the mask lets through (used while a mask is trained).
     """
 
+    _fixed_psf: Tensor
+
     def __init__(self, design: CameraDesign, mask: LearnableMask | None = None) -> None:
         super().__init__()
         if mask is not None and not isinstance(design.optics, LenslessOptics):
@@ -71,7 +73,7 @@ class PrivacyCamera(nn.Module):
             return lensless_psf(self.mask(), optics, self.design.code_pitch_m, propagation=kind, margin=_margin(kind))
         if propagation is not None:
             return _psf(self.design, propagation).to(self._fixed_psf.device)
-        return cast(Tensor, self._fixed_psf)
+        return self._fixed_psf
 
     def relative_irradiance(self, scene: Tensor, psf: Tensor | None = None) -> Tensor:
         """Returns the light on each code pixel [..., h, w] relative to a white field through an open aperture."""

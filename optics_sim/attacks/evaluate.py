@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from optics_sim.attacks.judge import Array, Judgement, Judges, as_pictures, judge
+from optics_sim.attacks.judge import Judgement, Judges, as_pictures, judge
 from optics_sim.camera import PrivacyCamera
 from optics_sim.design import CameraDesign, DefocusOptics, LenslessOptics, Plain, write_atomically
 from optics_sim.experiment import Experiment
@@ -63,7 +63,8 @@ def evaluate(label: str, design: CameraDesign, cohort: Cohort, experiment: Exper
 
     `geometric` adds the accuracy that the shadow without diffraction would have given.
     """
-    key = depends_on(design, experiment, cohort, (label, geometric, decoder_counts, judges.verifier is None, judges.detector is None))
+    absent = (judges.verifier is None, judges.detector is None)
+    key = depends_on(design, experiment, cohort, (label, geometric, decoder_counts, *absent))
     if folder is not None and (kept := _kept(folder, key)) is not None:
         return kept
     camera = PrivacyCamera.from_design(design).to(cohort.train.scenes.device)
@@ -106,11 +107,12 @@ def properties(camera: PrivacyCamera, cohort: Cohort) -> list[Sample]:
     transmission = camera.transmission()
     if transmission is not None:
         found.append(sample("aperture", float(transmission.detach().mean())))
-    optics = camera.design.optics
+    optics, (height, width) = camera.design.optics, camera.design.scene
     if isinstance(optics, LenslessOptics | DefocusOptics) and np.prod(camera.design.readout.shape) <= CONDITION_LIMIT:
-        shape = (camera.design.scene[0] + psf.shape[0] - optics.cells[0], camera.design.scene[1] + psf.shape[1] - optics.cells[1]) \
-            if isinstance(optics, LenslessOptics) and optics.convolution == "valid" else camera.design.scene
-        found.append(sample("condition", float(metrics.condition_number(psf, shape, optics.convolution))))
+        if isinstance(optics, LenslessOptics) and optics.convolution == "valid":
+            height, width = height + psf.shape[0] - optics.cells[0], width + psf.shape[1] - optics.cells[1]
+        if optics.convolution != "same":  # whose singular values nobody computes here
+            found.append(sample("condition", metrics.condition_number(psf, (height, width), optics.convolution)))
     return found
 
 

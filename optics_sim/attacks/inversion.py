@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,14 +21,13 @@ from optics_sim.sensor.planning import quantum_efficiencies
 FAINT_E = 50.0  # electrons at which the sensor's linear response is read off
 
 
-
 def methods(judging: Judging) -> dict[str, Callable[..., Tensor]]:
     """Returns the inversion methods by name, each f(light, psf, scene_shape, mode) -> scenes."""
     return {
         "wiener": linear.wiener,
         "tikhonov": linear.tikhonov,
-        "fista": lambda *a: linear.fista(*a, iterations=judging.fista_iterations),
-        "admm_tv": lambda *a: linear.admm_tv(*a, iterations=judging.admm_iterations),
+        "fista": partial(linear.fista, iterations=judging.fista_iterations),
+        "admm_tv": partial(linear.admm_tv, iterations=judging.admm_iterations),
     }
 
 
@@ -48,7 +48,7 @@ class Inverter:
     design: CameraDesign
     psf: Tensor
     judging: Judging
-    training: Training = Training()
+    training: Training = field(default_factory=Training)
 
     def run(self, method: str, codes: Tensor) -> Tensor:
         """Returns scenes [n, H, W] in 0..1 recovered from codes [n, h, w]. Raises PrivcamError for an unknown method."""

@@ -37,7 +37,7 @@ class Decoder(nn.Module):
         self.back_second = _double(6 * width, 2 * width)
         self.back_first = _double(3 * width, width)
         self.last = nn.Conv2d(width, 4, 1)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
     def forward(self, codes: Tensor, guess: Tensor) -> Tensor:
         """Returns scenes [n, H, W] from codes [n, h, w] and a first guess [n, H, W]."""
@@ -74,7 +74,7 @@ def train_decoder(codes: Tensor, guesses: Tensor, scenes: Tensor, steps: int, ge
             recovered = decoder(inputs[chosen], guesses[chosen])
         loss = F.l1_loss(recovered.float(), scenes[chosen])
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        loss.backward()
         optimiser.step()
     return decoder.eval()
 

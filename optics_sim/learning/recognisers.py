@@ -50,7 +50,7 @@ class Recogniser(nn.Module):
         self.trunk = trunk
         self.neck = nn.Sequential(nn.Linear(features, embedding, bias=False), nn.BatchNorm1d(embedding))
         self.head = nn.Linear(embedding, classes)
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # torch's stubs lack it
 
     def embed(self, codes: Tensor) -> Tensor:
         """Returns embeddings [n, embedding] of codes [n, h, w]."""

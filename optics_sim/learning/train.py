@@ -91,7 +91,7 @@ class Trainer:
             total = total + self.plan.constraint_weight * losses["constraint"]
         for optimiser in self._optimisers():
             optimiser.zero_grad(set_to_none=True)
-        total.backward()  # type: ignore[no-untyped-call]
+        total.backward()
         for optimiser in self._optimisers():
             optimiser.step()
         return {**losses, "accuracy": (scores.argmax(-1) == batch.labels).float().mean()}
