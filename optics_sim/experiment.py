@@ -88,6 +88,9 @@ class Experiment(Plain):
             node = data
             for key in parents:
                 node = node.setdefault(key, {})
+                if not isinstance(node, dict):
+                    raise PrivcamError("an override goes through a field that has no fields of its own", got=path, allowed=key,
+                                       todo="see docs/experiment-file.md")
             node[last] = value
         try:
             return cls.model_validate(data)

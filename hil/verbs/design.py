@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 HELP = "from photographs of people to a camera, its attackers and a page to read"
 SYNTHETIC = "synthetic:30:30:0"  # people, pictures of each, seed
-DEMO_OVERRIDES = {"training.epochs": 30, "judging.decoder_pairs": 400}
+DEMO_OVERRIDES = {"judging.decoder_pairs": 300}  # as many as the drawn outsiders have
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -55,8 +55,10 @@ def _setting(arguments: Namespace) -> Setting:
 
     data = SYNTHETIC if arguments.synthetic else arguments.data
     faces = load_faces(data)
-    overrides = {**DEMO_OVERRIDES, "enrolled": arguments.enrolled or _enrolled(len(faces.people), bool(arguments.others))}
-    experiment = experiment_of(arguments, overrides if arguments.experiment is None else {})
+    overrides = dict(DEMO_OVERRIDES) if arguments.synthetic and arguments.experiment is None else {}
+    if arguments.enrolled is not None or arguments.experiment is None:
+        overrides["enrolled"] = arguments.enrolled or _enrolled(len(faces.people), bool(arguments.others))
+    experiment = experiment_of(arguments, overrides)
     scene, cells = (arguments.scene,) * 2, (arguments.mask,) * 2
     if arguments.design is not None:
         author = CameraDesign.load(arguments.design)
@@ -75,9 +77,11 @@ def _enrolled(people: int, others: bool) -> int:
 
 
 def _learn(setting: Setting, arguments: Namespace, say: Callable[[str], None]) -> None:
-    from optics_sim.tables.lensless import learn, main_mask
+    from optics_sim.design import OpenPattern
+    from optics_sim.tables.lensless import learn, main_mask, starting
     from optics_sim.tables.work import run_all
 
+    starting(setting, OpenPattern(), main_mask(setting).label).save(arguments.out / "author")  # the chain's first link
     say(f"learning the mask on {setting.data}")
     for text in run_all(learn, [(setting, main_mask(setting))], min(1, arguments.workers)):
         say(text)

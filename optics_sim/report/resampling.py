@@ -78,12 +78,14 @@ def difference(first: Sequence[Sample], second: Sequence[Sample], name: str) -> 
 def _resampled(seeds: Sequence[Sample]) -> NDArray[np.float64] | None:
     """Draws of the mean over seeds: people drawn anew, and the seeds' own spread from Student's t.
 
-    Seeds are too few to resample (three can be drawn in ten ways); see `intervals.combine`.
+    Seeds are too few to resample (three can be drawn in ten ways); see `intervals.combine`. Each seed drew its people
+    independently, so the draws of all seeds are pooled around their means and not averaged: the same people under three
+    seeds are not three times as many people.
     """
     if any(len(s.replicates) < 2 for s in seeds):
         return None
     values = np.array([s.value for s in seeds], dtype=float)
-    people = np.array([s.replicates for s in seeds]).mean(0)
+    people = np.concatenate([np.asarray(s.replicates) - np.mean(s.replicates) for s in seeds]) + values.mean()
     rng = np.random.default_rng(0)  # the resampling of a report is part of its definition
     drawn = people[rng.integers(len(people), size=COMBINED)]
     if len(seeds) > 1:

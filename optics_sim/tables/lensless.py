@@ -172,15 +172,15 @@ def _mask_result(setting: Setting, task: MaskTask, key: str | None = None) -> di
 
 def chosen_weights(setting: Setting, weights: tuple[float, ...] = WEIGHTS) -> dict[str, float]:
     """Returns the weight of each loss: the largest whose validation accuracy is within 5 points of the unconstrained
-    mask's and whose aperture is at most 0.9, on seed 0. Where none is, the smallest weight, which then says so by its row.
+    mask's and whose aperture is at most 0.9, on the first seed. Where none is, the smallest weight, which then says so by its row.
     """
-    free = _mask_result(setting, MaskTask("lwoc", 0.0, 0, sweep=True))
+    free = _mask_result(setting, MaskTask("lwoc", 0.0, setting.experiment.seed, sweep=True))
     floor = (free["validation_accuracy"] if free else 0.0) - ACCURACY_SLACK
     chosen = {"lwoc": 0.0}
     for label in LEARNED:
         if label == "lwoc":
             continue
-        results = [_mask_result(setting, MaskTask(label, weight, 0, sweep=True)) for weight in weights]
+        results = [_mask_result(setting, MaskTask(label, weight, setting.experiment.seed, sweep=True)) for weight in weights]
         good = [r["weight"] for r in results if r and r["validation_accuracy"] >= floor and r["aperture"] <= APERTURE_LIMIT]
         chosen[label] = max(good, default=min(weights))
     return chosen
@@ -227,7 +227,7 @@ def judge_row(setting: Setting, task: RowTask) -> str:
     design = row_design(setting, task, cohort)
     counts = CURVE_COUNTS if setting.curve and task.label in CURVE_LABELS and task.regime == "quarter_well" else ()
     row = evaluate(task.label, design, cohort, setting.of_seed(task.seed), setting.judges, decoder_counts=counts,
-                   geometric=task.seed == 0 and task.regime == "quarter_well" and task.label not in CONTROLS,
+                   geometric=task.seed == setting.experiment.seed and task.regime == "quarter_well" and task.label not in CONTROLS,
                    folder=Path(setting.out) / task.folder)
     accuracy = row.sample("accuracy").value
     return f"{task.folder}: accuracy {accuracy:.3f}"
@@ -235,8 +235,9 @@ def judge_row(setting: Setting, task: RowTask) -> str:
 
 def row_tasks(setting: Setting, seeds: int, weights: dict[str, float]) -> list[RowTask]:
     """Returns the tasks of a whole table: the controls of seed 0 first, then every mask in both exposures, seed by seed."""
-    tasks = [RowTask(kind, "quarter_well", 0) for kind in CONTROLS]
-    return tasks + [RowTask(label, regime, seed, weights.get(label, 0.0)) for seed in range(seeds)
+    first = setting.experiment.seed
+    tasks = [RowTask(kind, "quarter_well", first) for kind in CONTROLS]
+    return tasks + [RowTask(label, regime, seed, weights.get(label, 0.0)) for seed in range(first, first + seeds)
                     for regime in REGIMES for label in (*FIXED, *LEARNED)]
 
 
@@ -263,7 +264,8 @@ def run_table(setting: Setting, seeds: int, say: Say, *, workers: int = 2, weigh
     chosen = _weights_of(weights_from) if weights_from else _swept(setting, weights, workers, say)
     write_atomically(_made(Path(setting.out)) / "weights.json", json.dumps(chosen, indent=1).encode())
     say("loss weights: " + ", ".join(f"{label} {weight:g}" for label, weight in chosen.items()))
-    masks = [MaskTask(label, weight, seed) for seed in range(seeds) for label, weight in chosen.items()]
+    first = setting.experiment.seed
+    masks = [MaskTask(label, weight, seed) for seed in range(first, first + seeds) for label, weight in chosen.items()]
     _announce(run_all(learn, [(setting, task) for task in masks], workers), "mask", len(masks), say)
     rows = row_tasks(setting, seeds, chosen)
     _announce(run_all(judge_row, [(setting, task) for task in rows], workers), "row", len(rows), say)
@@ -271,8 +273,9 @@ def run_table(setting: Setting, seeds: int, say: Say, *, workers: int = 2, weigh
 
 
 def _swept(setting: Setting, weights: tuple[float, ...], workers: int, say: Say) -> dict[str, float]:
-    tasks = [MaskTask("lwoc", 0.0, 0, sweep=True)]
-    tasks += [MaskTask(label, weight, 0, sweep=True) for label in LEARNED if label != "lwoc" for weight in weights]
+    seed = setting.experiment.seed
+    tasks = [MaskTask("lwoc", 0.0, seed, sweep=True)]
+    tasks += [MaskTask(label, weight, seed, sweep=True) for label in LEARNED if label != "lwoc" for weight in weights]
     _announce(run_all(learn, [(setting, task) for task in tasks], workers), "sweep", len(tasks), say)
     return chosen_weights(setting, weights)
 
