@@ -47,7 +47,7 @@ def verify(scores: NDArray[np.float64], labels: NDArray[np.int64], rng: np.rando
         raise PrivcamError("verification needs at least two people and someone with two images",
                            got=f"{len(people)} people, {len(labels)} images", todo="give more people or images")
     levels = _levels(scores)
-    weights = rng.multinomial(len(people), np.full(len(people), 1 / len(people)), size=REPEATS).astype(float)
+    weights = _people_drawn(np.bincount(ids), rng)
     hits = _nearest_is_same(scores, ids)
     shuffled = [rng.permutation(ids) for _ in range(shuffles)]
     shuffled_aucs = [_auc(levels, order, np.ones(len(people))) for order in shuffled]
@@ -56,6 +56,17 @@ def verify(scores: NDArray[np.float64], labels: NDArray[np.int64], rng: np.rando
         auc=_auc(levels, ids, np.ones(len(people))), auc_replicates=np.array([_auc(levels, ids, w) for w in weights]),
         rank1=float(hits.mean()), rank1_replicates=np.array([np.average(hits, weights=w[ids] + 1e-12) for w in weights]),
         shuffled_auc=interval(shuffled_aucs), shuffled_rank1=interval(shuffled_ranks), images=len(labels), people=len(people))
+
+
+def _people_drawn(sizes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Returns how often each person is drawn [REPEATS, people]; a draw that leaves nothing to compare is drawn anew."""
+    count = len(sizes)
+    drawn = np.zeros((REPEATS, count), dtype=np.int64)
+    useless = np.full(REPEATS, True)
+    while useless.any():
+        drawn[useless] = rng.multinomial(count, np.full(count, 1 / count), size=int(useless.sum()))
+        useless = ((drawn > 0).sum(1) < 2) | (drawn[:, sizes > 1].sum(1) == 0)
+    return drawn.astype(float)
 
 
 def interval(values: object) -> tuple[float, float]:
