@@ -6,6 +6,7 @@ and seed). Every task keeps its own folder, so a table resumes from what is ther
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -123,7 +124,7 @@ def learn(setting: Setting, task: MaskTask) -> str:
     folder.mkdir(parents=True, exist_ok=True)
     cohort = cohort_of(setting, task.seed)
     design = start_design(OpenPattern(), setting.scene, setting.cells, sensor=setting.sensor, name=task.label)
-    learned, network = learn_mask(design, cohort.train, experiment, checkpoint=folder / "training.safetensors")
+    learned, network = learn_mask(design, cohort.train, experiment, checkpoint=folder / _checkpoint_name(setting, key))
     finished = exposed(learned, cohort.train.scenes)
     camera = PrivacyCamera.from_design(finished).to(setting.device)
     hits = correct(camera, network, cohort.validation, torch_generator(task.seed, "validation", device=setting.device))
@@ -131,8 +132,15 @@ def learn(setting: Setting, task: MaskTask) -> str:
     finished.save(folder)
     result = {"key": key, "validation_accuracy": float(hits.float().mean()), "aperture": aperture, "weight": task.weight}
     write_atomically(folder / "mask.json", json.dumps(result, indent=1).encode())
-    (folder / "training.safetensors").unlink(missing_ok=True)
+    for part in folder.glob("training.*safetensors"):
+        part.unlink()
     return f"{task.folder}: validation {result['validation_accuracy']:.3f}, aperture {aperture:.3f}"
+
+
+def _checkpoint_name(setting: Setting, key: str) -> str:
+    """Returns a name that another experiment, camera or data set does not have: half a training of theirs is no start."""
+    depends = [key, setting.data, setting.others, setting.scene, setting.cells, setting.sensor]
+    return f"training.{hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:12]}.safetensors"
 
 
 def _constrained(setting: Setting, task: MaskTask) -> Experiment:
