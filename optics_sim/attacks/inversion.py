@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from optics_sim.attacks import linear
-from optics_sim.camera import PrivacyCamera, mode_and_surround
+from optics_sim.camera import PrivacyCamera, image_through, mode_and_surround
 from optics_sim.design import CameraDesign, LenslessOptics, RowsPattern
 from optics_sim.errors import PrivcamError
 from optics_sim.experiment import Judging, Training
@@ -60,10 +60,11 @@ class Inverter:
         if float(self.psf.sum()) == 0.0:  # a capped camera: nothing to invert, show what there is
             return F.interpolate(light[:, None], (height, width), mode="bilinear")[:, 0].clamp(0, 1)
         mode, surround = mode_and_surround(self.design)
+        if surround:  # what a black scene would measure is light from outside alone; what is left is radiance >= 0
+            light = light - image_through(light.new_zeros(height, width), self.psf, self.design)
         margin = self._margin()
-        scenes = table[method](light - surround * self.psf.sum(), self.psf, (height + 2 * margin, width + 2 * margin), mode)
-        inner = scenes[..., margin:margin + height, margin:margin + width] + surround
-        return inner.clamp(0, 1)
+        scenes = table[method](light, self.psf, (height + 2 * margin, width + 2 * margin), mode)
+        return scenes[..., margin:margin + height, margin:margin + width].clamp(0, 1)
 
     def believing(self, pattern: RowsPattern) -> Inverter:
         """Returns the same attacker with another mask in mind, as bright as the true one (brightness can be seen)."""
