@@ -49,9 +49,11 @@ class Row(Plain):
 def depends_on(design: CameraDesign, experiment: Experiment, cohort: Cohort, extra: Sequence[object] = ()) -> str:
     """Returns a digest of everything a row depends on."""
     data = hashlib.sha256(cohort.note.encode())
-    for part in (cohort.train, cohort.test):
+    others = cohort.populations
+    for part in (cohort.train, cohort.validation, cohort.test, others.attacker, others.victims):
         data.update(part.labels.cpu().numpy().tobytes())
-        data.update(np.float64(part.scenes.double().sum().item()).tobytes())
+        data.update(part.scenes.cpu().numpy().tobytes())
+    data.update(others.plain.cpu().numpy().tobytes())
     text = json.dumps([design.digest, experiment.model_dump(mode="json"), data.hexdigest(), list(map(str, extra))])
     return hashlib.sha256(text.encode()).hexdigest()
 
@@ -63,8 +65,7 @@ def evaluate(label: str, design: CameraDesign, cohort: Cohort, experiment: Exper
 
     `geometric` adds the accuracy that the shadow without diffraction would have given.
     """
-    absent = (judges.verifier is None, judges.detector is None)
-    key = depends_on(design, experiment, cohort, (label, geometric, decoder_counts, *absent))
+    key = depends_on(design, experiment, cohort, (label, geometric, decoder_counts, *judges.digests))
     if folder is not None and (kept := _kept(folder, key)) is not None:
         return kept
     camera = PrivacyCamera.from_design(design).to(cohort.train.scenes.device)

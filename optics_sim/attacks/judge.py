@@ -41,6 +41,11 @@ class Judges:
     verifier: FaceVerifier | None = None
     detector: FaceDetector | None = None
 
+    @property
+    def digests(self) -> tuple[str, str]:
+        """Returns the digests of the two networks' files, empty where there is none: a row depends on who judged it."""
+        return (self.verifier.digest if self.verifier else "", self.detector.digest if self.detector else "")
+
 
 @dataclass(frozen=True)
 class Judgement:

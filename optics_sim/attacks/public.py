@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from optics_sim.errors import PrivcamError
+from optics_sim.run import hash_path
 
 ARCFACE_SIDE = 112  # pixels; the square that an aligned face fills
 DETECTION_SCORE = 0.6  # a face counts as found above this score
@@ -50,6 +51,7 @@ class FaceVerifier:
 
     def __init__(self, path: Path) -> None:
         self._network = _session(path)
+        self.digest = hash_path(path)
         self._input = self._network.get_inputs()[0]
         height, width = self._input.shape[-2:]
         if height != ARCFACE_SIDE or width not in (96, 112):
@@ -75,6 +77,7 @@ class FaceDetector:
 
     def __init__(self, path: Path) -> None:
         self._network = _session(path)
+        self.digest = hash_path(path)
         self._input = self._network.get_inputs()[0]
         names = {output.name for output in self._network.get_outputs()}
         if not {"cls_8", "obj_8"} <= names:
