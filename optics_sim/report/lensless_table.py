@@ -60,7 +60,7 @@ def _page(out: Path, setting: Setting, rows: Rows, measures: list[Measure]) -> P
     page = Page(f"Lensless privacy camera, scene {size[0]}, mask {size[1]}", f"{setting.data.rsplit('/', 1)[-1]}, {seeds} seed(s)")
     first = next(iter(rows.values()))[0]
     page.section("Who is who", first.cohort)
-    for regime in REGIMES:
+    for regime in (name for name in REGIMES if _masks(rows, name)):
         page.section(f"Recognition and masks: {REGIME_TITLES[regime]}")
         page.table(*_recognition(rows, regime, size))
         page.section(f"Attacks on strangers: {REGIME_TITLES[regime]}")

@@ -31,7 +31,7 @@ STYLE = """
 --accent:#7db7ee;--note:#1a2938;--warn:#352a14;--sim:#2a2240}}
 *{box-sizing:border-box}body{margin:0;background:var(--paper);color:var(--ink);
 font:16px/1.55 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif}
-main,header,footer{max-width:1120px;margin:0 auto;padding:0 20px}header{padding-top:28px}
+main,header,footer{max-width:1360px;margin:0 auto;padding:0 20px}header{padding-top:28px}
 h1{font-size:1.75rem;line-height:1.2;margin:0 0 4px}h2{font-size:1.25rem;margin:40px 0 8px;padding-top:12px;
 border-top:1px solid var(--line)}.subtitle{color:var(--faint);margin:0 0 16px}p{max-width:75ch;margin:8px 0}
 nav{margin:14px 0}nav a{color:var(--accent);margin-right:14px;white-space:nowrap}
