@@ -4,8 +4,8 @@
 PYTHON ?= python3
 TORCH ?= torch==2.13.0
 WORKERS ?= 2
-OUT ?= runs/demo
 DATA ?=
+OUT ?= $(if $(DATA),runs/demo-photographs,runs/demo)
 ARGS ?=
 
 VENV := .venv

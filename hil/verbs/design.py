@@ -68,7 +68,8 @@ def _setting(arguments: Namespace) -> Setting:
         scene, cells = author.scene, author.optics.cells
     return Setting(data=data, others=tuple(arguments.others), out=str(arguments.out), scene=scene, cells=cells, experiment=experiment,
                    verifier=arguments.verifier, detector=arguments.detector, device=arguments.device,
-                   start=None if arguments.design is None else str(arguments.design), curve=False)
+                   start=None if arguments.design is None else str(arguments.design), curve=False,
+                   bin_px=arguments.bin)
 
 
 def _enrolled(people: int, others: bool) -> int:

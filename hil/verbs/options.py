@@ -22,6 +22,7 @@ def add_common(parser: ArgumentParser, out: Path) -> None:
     parser.add_argument("--experiment", type=Path, default=None, help="experiment.toml (default: built in)")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
                         help="override of the experiment, e.g. --set training.epochs=40")
+    parser.add_argument("--bin", type=int, default=40, help="raw pixels per code pixel, each way (40: 62 um on an IMX477)")
     parser.add_argument("--seed", type=int, default=None, help="first seed (default: the experiment's)")
     parser.add_argument("--device", default="cpu", help="torch device, e.g. cpu or cuda")
     parser.add_argument("--workers", type=int, default=2, help="worker processes of one thread each; 0 runs in this process")

@@ -35,7 +35,7 @@ def run(arguments: Namespace) -> int:
     setting = lensless.Setting(
         data=arguments.data, others=tuple(arguments.others), out=str(arguments.out), scene=(arguments.scene,) * 2,
         cells=(arguments.mask,) * 2, experiment=experiment_of(arguments, overrides), verifier=arguments.verifier,
-        detector=arguments.detector, device=arguments.device)
+        detector=arguments.detector, device=arguments.device, bin_px=arguments.bin)
     with Run(arguments.out, "table", vars(arguments), setting.experiment.seed) as record:
         say = progress(record)
         lensless.run_table(setting, arguments.seeds, say, workers=arguments.workers,

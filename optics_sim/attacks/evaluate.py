@@ -48,14 +48,19 @@ class Row(Plain):
 
 def depends_on(design: CameraDesign, experiment: Experiment, cohort: Cohort, extra: Sequence[object] = ()) -> str:
     """Returns a digest of everything a row depends on."""
-    data = hashlib.sha256(cohort.note.encode())
     others = cohort.populations
-    for part in (cohort.train, cohort.validation, cohort.test, others.attacker, others.victims):
-        data.update(part.labels.cpu().numpy().tobytes())
-        data.update(part.scenes.cpu().numpy().tobytes())
-    data.update(others.plain.cpu().numpy().tobytes())
-    text = json.dumps([design.digest, experiment.model_dump(mode="json"), data.hexdigest(), list(map(str, extra))])
-    return hashlib.sha256(text.encode()).hexdigest()
+    parts = (cohort.train, cohort.validation, cohort.test, others.attacker, others.victims)
+    tensors = [tensor for part in parts for tensor in (part.labels, part.scenes)]
+    return digest_of(design.digest, experiment.model_dump(mode="json"), cohort.note, list(map(str, extra)),
+                     tensors=[*tensors, others.plain])
+
+
+def digest_of(*values: object, tensors: Sequence[Tensor] = ()) -> str:
+    """Returns the SHA-256 of JSON values and of tensors' bytes."""
+    found = hashlib.sha256(json.dumps(values).encode())
+    for tensor in tensors:
+        found.update(tensor.cpu().contiguous().numpy().tobytes())
+    return found.hexdigest()
 
 
 def evaluate(label: str, design: CameraDesign, cohort: Cohort, experiment: Experiment, judges: Judges, *,

@@ -6,7 +6,6 @@ and seed). Every task keeps its own folder, so a table resumes from what is ther
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-from optics_sim.attacks.evaluate import Row, evaluate
+from optics_sim.attacks.evaluate import Row, digest_of, evaluate
 from optics_sim.attacks.judge import Judges
 from optics_sim.attacks.public import FaceDetector, FaceVerifier
 from optics_sim.camera import PrivacyCamera
@@ -34,7 +33,7 @@ from optics_sim.errors import PrivcamError
 from optics_sim.experiment import ConstraintKind, Experiment
 from optics_sim.learning.cohort import Cohort, gather
 from optics_sim.learning.journal import LossJournal
-from optics_sim.learning.pipeline import Regime, control_design, exposed, learn_mask, start_design
+from optics_sim.learning.pipeline import BIN, Regime, control_design, exposed, learn_mask, start_design
 from optics_sim.learning.seeds import derived_seed, torch_generator
 from optics_sim.learning.train import correct
 from optics_sim.tables.work import run_all
@@ -60,6 +59,7 @@ class Setting(Plain):
     scene: tuple[int, int] = (63, 63)
     cells: tuple[int, int] = (32, 32)
     sensor: str = "imx477"
+    bin_px: int = BIN
     experiment: Experiment = Experiment()
     verifier: str | None = None
     detector: str | None = None
@@ -121,14 +121,14 @@ def learn(setting: Setting, task: MaskTask) -> str:
     """Learns a mask and keeps it with its validation accuracy and aperture; returns what to say about it."""
     folder = Path(setting.out) / task.folder
     experiment = _constrained(setting, task)
-    key = experiment.model_dump_json()
+    cohort = cohort_of(setting, task.seed)
+    design = starting(setting, OpenPattern(), task.label)
+    key = mask_key(design, experiment, cohort)
     if _mask_result(setting, task, key) is not None:
         return f"{task.folder}: there already"
     folder.mkdir(parents=True, exist_ok=True)
-    cohort = cohort_of(setting, task.seed)
-    design = starting(setting, OpenPattern(), task.label)
     with LossJournal(folder, task.folder, experiment.training.epochs) as journal:
-        learned, network = learn_mask(design, cohort.train, experiment, checkpoint=folder / f"training.{_short(key)}.safetensors",
+        learned, network = learn_mask(design, cohort.train, experiment, checkpoint=folder / f"training.{key[:12]}.safetensors",
                                       on_epoch=journal)
     finished = exposed(learned, cohort.train.scenes)
     camera = PrivacyCamera.from_design(finished).to(setting.device)
@@ -145,13 +145,16 @@ def learn(setting: Setting, task: MaskTask) -> str:
 def starting(setting: Setting, pattern: Pattern, name: str) -> CameraDesign:
     """Returns the design a task starts from: the author's with another pattern, or the default one."""
     if setting.start is None:
-        return start_design(pattern, setting.scene, setting.cells, sensor=setting.sensor, name=name)
+        return start_design(pattern, setting.scene, setting.cells, sensor=setting.sensor, bin_px=setting.bin_px, name=name)
     author = CameraDesign.load(Path(setting.start))
     return author.replace(**{"optics.pattern": pattern.model_dump(), "name": name})
 
 
-def _short(key: str) -> str:
-    return hashlib.sha256(key.encode()).hexdigest()[:12]
+def mask_key(design: CameraDesign, experiment: Experiment, cohort: Cohort) -> str:
+    """Returns a digest of everything a learned mask depends on."""
+    plan = [experiment.seed, experiment.training.model_dump(mode="json")]
+    parts = (cohort.train, cohort.validation)
+    return digest_of(design.digest, plan, tensors=[tensor for part in parts for tensor in (part.labels, part.scenes)])
 
 
 def _constrained(setting: Setting, task: MaskTask) -> Experiment:
