@@ -64,7 +64,7 @@ def test_a_run_leaves_what_it_promises(finished: Path):
     assert {"name", "value", "unit", "interval", "n", "source"} <= set(report["measures"][0])
     assert {measure["source"] for measure in report["measures"]} == {"simulated"}
     page = (finished / "design.html").read_text()
-    for words in ("what the sensor records", "Learned, no constraint", "Point-spread function", "SIMULATED", "Controls"):
+    for words in ("Stranger", "Learned, no constraint", "Point-spread function", "SIMULATED", "Controls"):
         assert words in page
     assert (finished / "figures" / "mask.png").stat().st_size > 1000
     assert list(finished.glob("masks/*/tensorboard/events*"))
