@@ -1,11 +1,12 @@
-"""Writes `docs/design-file.md` from the data model, so that the page cannot say something else than the code.
+"""Writes `docs/design-file.md` and `docs/experiment-file.md` from the data models, so that they say what the code says.
 
-`make docs` runs it; a test fails when the page is older than the model.
+`make docs` runs it; a test fails when a page is older than its model.
 """
 
 from __future__ import annotations
 
 import typing
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,15 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from optics_sim.design import CameraDesign
+from optics_sim.experiment import Experiment
 
-TARGET = Path(__file__).parent / "design-file.md"
 _UNITS = (
     ("_photons_per_px_s", "photons/px/s"), ("_dn_per_e", "DN/electron"), ("_e_per_s", "electrons/s"),
     ("_m", "m"), ("_s", "s"), ("_dn", "DN"), ("_e", "electrons"), ("_rad", "rad"),
 )
 _BOUNDS = (("gt", ">"), ("ge", ">="), ("lt", "<"), ("le", "<="), ("min_length", "length >="))
 
-_HEAD = """# The design file
+_DESIGN_HEAD = """# The design file
 
 `design.toml` is one camera: what a person writes, what training returns, what every later step reads. This page is
 generated from `optics_sim/design.py` by `make docs`; [`examples/design.toml`](../examples/design.toml) is a whole one.
@@ -31,13 +32,37 @@ not listed here is an error, so a misspelt one cannot pass unseen. A field witho
 """
 
 
-def page() -> str:
-    """Returns the whole page as Markdown."""
-    return _HEAD + "".join(_section(name, model) for name, model in models(CameraDesign))
+_EXPERIMENT_HEAD = """# The experiment file
+
+`experiment.toml` says how a camera is trained and judged; what the camera *is* stands in the [design file](design-file.md).
+This page is generated from `optics_sim/experiment.py` by `make docs`; [`examples/experiment.toml`](../examples/experiment.toml)
+is a whole one and equals the defaults, so every field may be left out. `--set training.epochs=40` overrides one field for one
+run. A field that is not listed here is an error.
+"""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page made from a model: where it goes, what stands above the tables, and the name of the file's top level."""
+
+    target: Path
+    model: type[BaseModel]
+    head: str
+    title: str
+
+    def text(self) -> str:
+        """Returns the whole page as Markdown."""
+        return self.head + "".join(_section(name or self.title, model, bool(name)) for name, model in models(self.model))
+
+
+PAGES = (
+    Page(Path(__file__).parent / "design-file.md", CameraDesign, _DESIGN_HEAD, "The design"),
+    Page(Path(__file__).parent / "experiment-file.md", Experiment, _EXPERIMENT_HEAD, "The experiment"),
+)
 
 
 def models(root: type[BaseModel], place: str = "") -> list[tuple[str, type[BaseModel]]]:
-    """Returns every model of a design with its place in the file, the outer before the inner."""
+    """Returns every model of a file with its place in the file, the outer before the inner."""
     found = [(place, root)]
     for name, field in root.model_fields.items():
         for inner in _models_in([field.annotation, *field.metadata]):
@@ -60,10 +85,10 @@ def _models_in(annotations: list[Any]) -> list[type[BaseModel]]:
     return found
 
 
-def _section(place: str, model: type[BaseModel]) -> str:
+def _section(place: str, model: type[BaseModel], is_table: bool) -> str:
     fields = model.model_fields
     kind = fields["kind"].default if "kind" in fields else None
-    title = f"`[{place}]`" + (f", `kind = \"{kind}\"`" if kind else "") if place else "The design"
+    title = f"`[{place}]`" + (f", `kind = \"{kind}\"`" if kind else "") if is_table else place
     about = " ".join((model.__doc__ or "").split())
     rows = "".join(_row(name, field) for name, field in fields.items() if name != "kind")
     table = f"\n| field | type | unit | default | meaning |\n|---|---|---|---|---|\n{rows}" if rows else ""
@@ -113,5 +138,6 @@ def _type_name(annotation: Any) -> str:
 
 
 if __name__ == "__main__":
-    TARGET.write_text(page(), encoding="utf-8")
-    print(TARGET)
+    for page in PAGES:
+        page.target.write_text(page.text(), encoding="utf-8")
+        print(page.target)

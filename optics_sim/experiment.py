@@ -26,24 +26,24 @@ class MaskTraining(Plain):
     first_temperature: float = Field(1.0, gt=0, description="of the sigmoid whose gradient passes the threshold")
     last_temperature: float = Field(0.5, gt=0, description="reached geometrically at the end of training")
     min_feature_cells: int = Field(1, ge=1, description="smallest clear or opaque feature")
-    max_open_fraction: float = Field(1.0, gt=0, le=1)
+    max_open_fraction: float = Field(1.0, gt=0, le=1, description="share of clear cells never exceeded")
 
 
 class Training(Plain):
     """The joint training of mask and recogniser, and the training of every recogniser alone."""
 
-    recogniser: Literal["small", "resnet18"] = "small"
-    epochs: int = Field(30, ge=1)
-    batch: int = Field(64, ge=2)
+    recogniser: Literal["small", "resnet18"] = Field("small", description="four convolutions, or ResNet-18 for small codes")
+    epochs: int = Field(30, ge=1, description="of the mask's training, and again of the fresh recogniser's")
+    batch: int = Field(64, ge=2, description="scenes in a step")
     learning_rate: float = Field(0.05, gt=0, description="SGD with Nesterov momentum 0.9, warm-up, cosine decay")
-    weight_decay: float = Field(5e-4, ge=0)
-    label_smoothing: float = Field(0.1, ge=0, lt=1)
+    weight_decay: float = Field(5e-4, ge=0, description="of the recogniser, never of the mask")
+    label_smoothing: float = Field(0.1, ge=0, lt=1, description="of the cross entropy")
     shift_px: int = Field(2, ge=0, description="random translation of the scene, with black edges")
-    flip: bool = True
+    flip: bool = Field(True, description="mirror the scene left to right at random")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the networks; the physics is always float32")
-    constraint: ConstraintKind = "none"
-    constraint_weight: float = Field(0.0, ge=0)
-    mask: MaskTraining = MaskTraining()
+    constraint: ConstraintKind = Field("none", description="a loss of the lensless paper added to the cross entropy")
+    constraint_weight: float = Field(0.0, ge=0, description="of that loss as normalised in `optics_sim/learning/losses.py`")
+    mask: MaskTraining = Field(MaskTraining(), description="how the mask is learned")
 
 
 class Judging(Plain):
@@ -54,9 +54,9 @@ class Judging(Plain):
     identity_epochs: int = Field(10, ge=1, description="of the network trained on codes of other people")
     images_per_victim: int = Field(8, ge=2, description="images of each person not enrolled that are attacked")
     victim_fraction: float = Field(0.4, gt=0, lt=1, description="of the people not enrolled; the rest are the attacker's")
-    admm_iterations: int = Field(100, ge=1)
-    fista_iterations: int = Field(100, ge=1)
-    wrong_cell_fractions: tuple[float, ...] = (0.01, 0.05)
+    admm_iterations: int = Field(100, ge=1, description="of ADMM with total variation")
+    fista_iterations: int = Field(100, ge=1, description="of accelerated gradients")
+    wrong_cell_fractions: tuple[float, ...] = Field((0.01, 0.05), description="cells that an attacker has wrong")
     detector_images: int = Field(32, ge=8, description="pictures shown to the face detector")
     shuffles: int = Field(100, ge=20, description="repeats of the control with people shuffled")
 
@@ -64,11 +64,11 @@ class Judging(Plain):
 class Experiment(Plain):
     """Everything that decides a training and its judgement, apart from the camera and the data."""
 
-    seed: int = 0
+    seed: int = Field(0, description="from it every stage draws its own generator")
     enrolled: int = Field(10, ge=2, description="people the camera recognises; the others are outsiders")
     split: tuple[float, float, float] = Field((0.7, 0.1, 0.2), description="train, validation, test")
-    training: Training = Training()
-    judging: Judging = Judging()
+    training: Training = Field(Training(), description="of mask and recogniser")
+    judging: Judging = Field(Judging(), description="what the attackers may use")
 
     @classmethod
     def load(cls, path: Path, overrides: dict[str, Any] | None = None) -> Experiment:

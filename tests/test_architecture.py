@@ -8,8 +8,10 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -133,15 +135,35 @@ def test_links_lead_somewhere(page: Path) -> None:
     assert [target for target in local if not (page.parent / target).exists()] == []
 
 
-def test_design_page_is_up_to_date() -> None:
+def _build() -> ModuleType:
     specification = importlib.util.spec_from_file_location("docs_build", ROOT / "docs" / "build.py")
     build = importlib.util.module_from_spec(specification)
+    sys.modules[specification.name] = build  # dataclasses look their module up
     specification.loader.exec_module(build)
-    assert build.TARGET.read_text(encoding="utf-8") == build.page(), "run `make docs`"
-    from optics_sim.design import CameraDesign
-    silent = [f"{place}.{name}" for place, model in build.models(CameraDesign)
-              for name, field in model.model_fields.items() if name != "kind" and not field.description]
+    return build
+
+
+@pytest.mark.parametrize("name", ["design-file.md", "experiment-file.md"])
+def test_generated_page_is_up_to_date(name: str) -> None:
+    build = _build()
+    page = next(page for page in build.PAGES if page.target.name == name)
+    assert page.target.read_text(encoding="utf-8") == page.text(), "run `make docs`"
+    silent = [f"{place}.{field}" for place, model in build.models(page.model)
+              for field, info in model.model_fields.items() if field != "kind" and not info.description]
     assert silent == [], "say in the model what these fields mean"
+
+
+def test_example_experiment_is_whole_and_equals_the_defaults() -> None:
+    from optics_sim.experiment import Experiment
+    file = ROOT / "examples" / "experiment.toml"
+    assert Experiment.load(file) == Experiment()
+    written, whole = (set(_paths(tomllib.loads(text))) for text in (file.read_text(encoding="utf-8"), Experiment().to_toml()))
+    assert written == whole, "the example names every field"
+
+
+def _paths(table: dict[str, object], place: str = "") -> Iterator[str]:
+    for key, value in table.items():
+        yield from _paths(value, f"{place}{key}.") if isinstance(value, dict) else [f"{place}{key}"]
 
 
 def test_conventions_name_tests_that_exist() -> None:

@@ -82,6 +82,22 @@ def test_seeds_and_people_together_cover_whichever_dominates(spread):
     assert COVERS[0] <= share <= 0.985
 
 
+def _seeds_resampled(rng, spread, repeats=400):
+    """The obvious interval, not ours: percentiles of the mean over seeds and people, both drawn with replacement."""
+    values, people = _seeded(rng, spread=spread)
+    means = np.stack([np.bincount(person, value) / np.bincount(person) for value, person in zip(values, people, strict=True)])
+    weights = rng.multinomial(means.shape[1], np.full(means.shape[1], 1 / means.shape[1]), size=repeats) / means.shape[1]
+    chosen = rng.integers(len(means), size=(repeats, len(means)))
+    return np.quantile(np.take_along_axis(weights @ means.T, chosen, axis=1).mean(1), (0.025, 0.975))
+
+
+def test_resampling_three_seeds_covers_too_little():
+    """Why seeds get Student's t: of 27 draws of three seeds one is the smallest thrice, so the ends are the extremes."""
+    share = {spread: _coverage(lambda rng, spread=spread: _seeds_resampled(rng, spread), 0.0) for spread in (0.05, 1.0, 3.0)}
+    assert 0.75 - 0.04 <= share[3.0] <= 0.82  # 1 - 2 / 2^3 = 0.75 where seeds are all there is
+    assert share[3.0] < share[1.0] < share[0.05] < COVERS[1]
+
+
 def test_bounds_clip():
     values, people = _seeded(np.random.default_rng(5), spread=1.0)
     assert intervals.combine(values, people, np.random.default_rng(0), bounds=(-0.1, 0.1)) == (-0.1, 0.1)

@@ -19,9 +19,10 @@ def run(arguments: Namespace) -> int:
     """Returns 0 after the answers are scored or the page is closed."""
     from optics_sim.report import study
 
+    folder = arguments.run / "study"
     if arguments.score:
-        for measure in study.score(arguments.run):
+        for measure in study.score(folder):
             print(f"{measure.name}: {measure.text()} {measure.unit} (n = {measure.n})")
     else:
-        study.serve(arguments.run, port=arguments.port)
+        study.serve(folder, port=arguments.port, on_ready=lambda address: print(f"study: {address} (Ctrl-C ends)", flush=True))
     return 0

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from optics_sim.attacks import linear
+from optics_sim.attacks.attributes import attribute_samples
 from optics_sim.attacks.identity import embed, lda_embedding, train_embedder
 from optics_sim.attacks.inversion import Inverter
 from optics_sim.attacks.learned import decode, train_decoder
@@ -43,7 +44,7 @@ class Judges:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The samples of all attacks, and the pictures of the first victims: name -> [n, H, W] radiance."""
+    """The samples of all attacks, and the pictures of some victims: name -> [n, H, W] radiance; `person` says who."""
 
     samples: list[Sample]
     pictures: dict[str, Array] = field(default_factory=dict)
@@ -97,7 +98,7 @@ def reconstructions(experiment: Experiment) -> dict[str, Reconstruction]:
 
 
 def judge(camera: PrivacyCamera, populations: Populations, experiment: Experiment, judges: Judges | None = None,
-          decoder_counts: tuple[int, ...] = (), pictures: int = 6) -> Judgement:
+          decoder_counts: tuple[int, ...] = (), pictures: int = 8) -> Judgement:
     """Returns the judgement of a finished camera.
 
     `decoder_counts` adds decoders trained on fewer or more pairs (as far as there are pictures). Every attacker is
@@ -117,12 +118,15 @@ def judge(camera: PrivacyCamera, populations: Populations, experiment: Experimen
         generator = torch_generator(seed, "decoder", device=device)
         recovered[f"decoder_{count}"] = _decoder(_with_pairs(view, count), inverter, generator)
     samples = list(_identity_samples(camera, populations, view, experiment, labels))
+    samples += attribute_samples(view, populations, labels, experiment)
     code_pictures = as_pictures(view.codes)
     everything = {"scene": _numpy(truth), "code": code_pictures, **{name: _numpy(image) for name, image in recovered.items()}}
     guesses = {name: images for name, images in everything.items() if name not in ("scene", "code")}
     samples += _fidelity_samples(_numpy(truth), guesses, labels, seed)
     samples += _public_samples(everything, labels, experiment, judges or Judges())
-    return Judgement(samples, {name: images[_first_of_each(labels, pictures)] for name, images in everything.items()})
+    chosen = _two_of_each(labels, pictures)
+    kept = {name: images[chosen] for name, images in everything.items()}
+    return Judgement(samples, {**kept, "person": labels[chosen].astype(np.float32)})
 
 
 def as_pictures(codes: Tensor) -> Array:
@@ -183,9 +187,9 @@ def _drawn(generator: torch.Generator) -> int:
     return int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
 
 
-def _first_of_each(labels: NDArray[np.int64], count: int) -> NDArray[np.int64]:
-    _, first = np.unique(labels, return_index=True)
-    return first[:count]
+def _two_of_each(labels: NDArray[np.int64], people: int) -> NDArray[np.int64]:
+    """Returns the first two pictures of the first people: enough to show, and to ask whether they are one person."""
+    return np.concatenate([np.flatnonzero(labels == person)[:2] for person in np.unique(labels)[:people]])
 
 
 def _numpy(images: Tensor) -> Array:

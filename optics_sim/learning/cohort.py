@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import torch
@@ -21,15 +21,18 @@ from optics_sim.learning.train import Labelled
 class Populations:
     """People who never meet: `enrolled` are the camera's users, `attacker` people the attacker has pictures of,
     `victims` people nobody trained on, `plain` pictures of other people that the attacker passes through the camera.
+    `attributes` (of a `labels.csv`): name -> (of the attacker's pictures, of the victims'), -1 where not known.
     """
 
     attacker: Labelled
     victims: Labelled
     plain: Tensor
+    attributes: Mapping[str, tuple[Tensor, Tensor]] = field(default_factory=dict)
 
     def to(self, device: torch.device | str) -> Populations:
         """Returns the same populations on a device."""
-        return Populations(self.attacker.to(device), self.victims.to(device), self.plain.to(device))
+        moved = {name: (known.to(device), asked.to(device)) for name, (known, asked) in self.attributes.items()}
+        return Populations(self.attacker.to(device), self.victims.to(device), self.plain.to(device), moved)
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,14 @@ def gather(faces: FaceSet, experiment: Experiment, scene: tuple[int, int], other
     return Cohort(
         name=faces.name, people=enrolled.people, train=everyone.take(torch.from_numpy(split.train)),
         validation=everyone.take(torch.from_numpy(split.validation)), test=everyone.take(torch.from_numpy(split.test)),
-        populations=Populations(_labelled(attacker, scene), _labelled(victims, scene),
-                                torch.from_numpy(rng.permutation(plain))),
+        populations=Populations(_labelled(attacker, scene), _labelled(victims, scene), torch.from_numpy(rng.permutation(plain)),
+                                _attributes(attacker, victims)),
         note=_note(faces, enrolled, attacker, victims, rest, len(plain)))
+
+
+def _attributes(attacker: FaceSet, victims: FaceSet) -> dict[str, tuple[Tensor, Tensor]]:
+    shared = [name for name in attacker.attributes if name in victims.attributes]
+    return {name: (torch.from_numpy(attacker.attributes[name]), torch.from_numpy(victims.attributes[name])) for name in shared}
 
 
 def _labelled(faces: FaceSet, scene: tuple[int, int]) -> Labelled:

@@ -33,6 +33,7 @@ from optics_sim.design import (
 from optics_sim.errors import PrivcamError
 from optics_sim.experiment import ConstraintKind, Experiment
 from optics_sim.learning.cohort import Cohort, gather
+from optics_sim.learning.journal import LossJournal
 from optics_sim.learning.pipeline import Regime, control_design, exposed, learn_mask, start_design
 from optics_sim.learning.seeds import derived_seed, torch_generator
 from optics_sim.learning.train import correct
@@ -63,6 +64,8 @@ class Setting(Plain):
     verifier: str | None = None
     detector: str | None = None
     device: str = "cpu"
+    start: str | None = None
+    curve: bool = True
 
     def of_seed(self, seed: int) -> Experiment:
         """Returns the experiment with another seed."""
@@ -123,8 +126,10 @@ def learn(setting: Setting, task: MaskTask) -> str:
         return f"{task.folder}: there already"
     folder.mkdir(parents=True, exist_ok=True)
     cohort = cohort_of(setting, task.seed)
-    design = start_design(OpenPattern(), setting.scene, setting.cells, sensor=setting.sensor, name=task.label)
-    learned, network = learn_mask(design, cohort.train, experiment, checkpoint=folder / _checkpoint_name(setting, key))
+    design = starting(setting, OpenPattern(), task.label)
+    with LossJournal(folder, task.folder, experiment.training.epochs) as journal:
+        learned, network = learn_mask(design, cohort.train, experiment, checkpoint=folder / f"training.{_short(key)}.safetensors",
+                                      on_epoch=journal)
     finished = exposed(learned, cohort.train.scenes)
     camera = PrivacyCamera.from_design(finished).to(setting.device)
     hits = correct(camera, network, cohort.validation, torch_generator(task.seed, "validation", device=setting.device))
@@ -132,15 +137,21 @@ def learn(setting: Setting, task: MaskTask) -> str:
     finished.save(folder)
     result = {"key": key, "validation_accuracy": float(hits.float().mean()), "aperture": aperture, "weight": task.weight}
     write_atomically(folder / "mask.json", json.dumps(result, indent=1).encode())
-    for part in folder.glob("training.*safetensors"):
+    for part in folder.glob("training.*.safetensors"):
         part.unlink()
     return f"{task.folder}: validation {result['validation_accuracy']:.3f}, aperture {aperture:.3f}"
 
 
-def _checkpoint_name(setting: Setting, key: str) -> str:
-    """Returns a name that another experiment, camera or data set does not have: half a training of theirs is no start."""
-    depends = [key, setting.data, setting.others, setting.scene, setting.cells, setting.sensor]
-    return f"training.{hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:12]}.safetensors"
+def starting(setting: Setting, pattern: Pattern, name: str) -> CameraDesign:
+    """Returns the design a task starts from: the author's with another pattern, or the default one."""
+    if setting.start is None:
+        return start_design(pattern, setting.scene, setting.cells, sensor=setting.sensor, name=name)
+    author = CameraDesign.load(Path(setting.start))
+    return author.replace(**{"optics.pattern": pattern.model_dump(), "name": name})
+
+
+def _short(key: str) -> str:
+    return hashlib.sha256(key.encode()).hexdigest()[:12]
 
 
 def _constrained(setting: Setting, task: MaskTask) -> Experiment:
@@ -193,24 +204,28 @@ class RowTask:
 def row_design(setting: Setting, task: RowTask, cohort: Cohort) -> CameraDesign:
     """Returns the finished design of a row: mask, exposure and shift."""
     if task.label in CONTROLS:
-        like = start_design(OpenPattern(), setting.scene, setting.cells, sensor=setting.sensor)
+        like = starting(setting, OpenPattern(), task.label)
         return exposed(control_design(task.label, exposed(like, cohort.train.scenes)), cohort.train.scenes)
     if task.label in FIXED:
-        design = start_design(fixed_pattern(task.label, task.seed), setting.scene, setting.cells, sensor=setting.sensor,
-                              name=task.label)
-        array = PrivacyCamera.from_design(design).transmission()
-        rows = RowsPattern.from_array(array.numpy()) if array is not None else design.optics
-        design = design.replace(**{"optics.pattern": rows.model_dump(), "parent": None})
+        design = written_out(starting(setting, fixed_pattern(task.label, task.seed), task.label))
     else:
         design = CameraDesign.load(Path(setting.out) / MaskTask(task.label, task.weight, task.seed).folder)
     return exposed(design, cohort.train.scenes, task.regime)
+
+
+def written_out(design: CameraDesign) -> CameraDesign:
+    """Returns the same design with its pattern written out as rows, so that the file shows what is printed."""
+    array = PrivacyCamera.from_design(design).transmission()
+    if array is None:
+        return design
+    return design.replace(**{"optics.pattern": RowsPattern.from_array(array.numpy()).model_dump(), "parent": design.parent})
 
 
 def judge_row(setting: Setting, task: RowTask) -> str:
     """Judges a row and keeps it; returns what to say about it."""
     cohort = cohort_of(setting, task.seed)
     design = row_design(setting, task, cohort)
-    counts = CURVE_COUNTS if task.label in CURVE_LABELS and task.regime == "quarter_well" else ()
+    counts = CURVE_COUNTS if setting.curve and task.label in CURVE_LABELS and task.regime == "quarter_well" else ()
     row = evaluate(task.label, design, cohort, setting.of_seed(task.seed), setting.judges, decoder_counts=counts,
                    geometric=task.seed == 0 and task.regime == "quarter_well" and task.label not in CONTROLS,
                    folder=Path(setting.out) / task.folder)
@@ -223,6 +238,20 @@ def row_tasks(setting: Setting, seeds: int, weights: dict[str, float]) -> list[R
     tasks = [RowTask(kind, "quarter_well", 0) for kind in CONTROLS]
     return tasks + [RowTask(label, regime, seed, weights.get(label, 0.0)) for seed in range(seeds)
                     for regime in REGIMES for label in (*FIXED, *LEARNED)]
+
+
+def main_mask(setting: Setting) -> MaskTask:
+    """Returns the mask that a single design learns: the experiment's constraint and weight."""
+    training = setting.experiment.training
+    label = next(label for label, kind in LEARNED.items() if kind == training.constraint)
+    return MaskTask(label, training.constraint_weight, setting.experiment.seed)
+
+
+def design_rows(setting: Setting) -> list[RowTask]:
+    """Returns the cameras judged beside a single design: the longest first, fixed masks to compare with, both controls."""
+    seed, mask = setting.experiment.seed, main_mask(setting)
+    labels = (*CONTROLS[:1], mask.label, *FIXED, *CONTROLS[1:])
+    return [RowTask(label, "quarter_well", seed, mask.weight) for label in labels]
 
 
 def run_table(setting: Setting, seeds: int, say: Say, *, workers: int = 2, weights: tuple[float, ...] = WEIGHTS,

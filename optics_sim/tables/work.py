@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -14,6 +15,8 @@ Result = TypeVar("Result")
 
 def _one_thread() -> None:
     torch.set_num_threads(1)
+    logging.basicConfig(level=logging.WARNING, format="           %(message)s")
+    logging.getLogger("privcam").setLevel(logging.INFO)
 
 
 def run_all(function: Callable[..., Result], tasks: Iterable[tuple[Any, ...]], workers: int) -> Iterator[Result]:

@@ -1,0 +1,96 @@
+"""`privcam design`: from photographs to a camera, judged, on one page. Later stages join here, one function each."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hil.verbs.options import add_common, experiment_of, progress
+from optics_sim.errors import PrivcamError
+
+if TYPE_CHECKING:
+    from optics_sim.tables.lensless import Setting
+
+HELP = "from photographs of people to a camera, its attackers and a page to read"
+SYNTHETIC = "synthetic:30:30:0"  # people, pictures of each, seed
+DEMO_OVERRIDES = {"training.epochs": 30, "judging.decoder_pairs": 400}
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds the verb's options."""
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--data", help="photographs: a folder with a folder per person, a zip of one, or an npz")
+    source.add_argument("--synthetic", action="store_true", help=f"drawn people instead ({SYNTHETIC}); said so on the page")
+    parser.add_argument("--others", nargs="*", default=[], help="other people's data sets, for the attacker's decoder pairs")
+    parser.add_argument("--design", type=Path, default=None,
+                        help="design.toml to start from (default: IMX477, 63 pixel scene, 32 cell mask)")
+    parser.add_argument("--scene", type=int, default=63, help="side of the scene in pixels (without --design)")
+    parser.add_argument("--mask", type=int, default=32, help="side of the mask in cells (without --design)")
+    parser.add_argument("--enrolled", type=int, default=None, help="how many of the largest people are enrolled (default: at most 10)")
+    add_common(parser, out=Path("runs/design"))
+
+
+def run(arguments: Namespace) -> int:
+    """Returns 0 when the camera is designed, judged, and its page written."""
+    from optics_sim.report.design_page import write_design
+    from optics_sim.run import Run
+
+    setting = _setting(arguments)
+    with Run(arguments.out, "design", vars(arguments), setting.experiment.seed) as record:
+        if Path(setting.data).exists():
+            record.add_input("data", Path(setting.data))
+        say = progress(record)
+        for stage in STAGES:
+            stage(setting, arguments, say)
+        page = write_design(arguments.out, setting, record)
+    print(f"page: {page}")
+    return 0
+
+
+def _setting(arguments: Namespace) -> Setting:
+    from optics_sim.design import CameraDesign
+    from optics_sim.tables.lensless import Setting, load_faces
+
+    data = SYNTHETIC if arguments.synthetic else arguments.data
+    faces = load_faces(data)
+    overrides = {**DEMO_OVERRIDES, "enrolled": arguments.enrolled or _enrolled(len(faces.people), bool(arguments.others))}
+    experiment = experiment_of(arguments, overrides if arguments.experiment is None else {})
+    scene, cells = (arguments.scene,) * 2, (arguments.mask,) * 2
+    if arguments.design is not None:
+        author = CameraDesign.load(arguments.design)
+        if author.optics.kind != "lensless":
+            raise PrivcamError("this verb learns a mask", got=author.optics.kind, allowed="lensless optics",
+                               todo="give a lensless design")
+        scene, cells = author.scene, author.optics.cells
+    return Setting(data=data, others=tuple(arguments.others), out=str(arguments.out), scene=scene, cells=cells, experiment=experiment,
+                   verifier=arguments.verifier, detector=arguments.detector, device=arguments.device,
+                   start=None if arguments.design is None else str(arguments.design), curve=False)
+
+
+def _enrolled(people: int, others: bool) -> int:
+    """Returns how many to enrol by default: ten, or fewer where at least four must stay outside."""
+    return min(10, people if others else max(2, people - 4))
+
+
+def _learn(setting: Setting, arguments: Namespace, say: Callable[[str], None]) -> None:
+    from optics_sim.tables.lensless import learn, main_mask
+    from optics_sim.tables.work import run_all
+
+    say(f"learning the mask on {setting.data}")
+    for text in run_all(learn, [(setting, main_mask(setting))], min(1, arguments.workers)):
+        say(text)
+
+
+def _judge(setting: Setting, arguments: Namespace, say: Callable[[str], None]) -> None:
+    from optics_sim.tables.lensless import design_rows, judge_row
+    from optics_sim.tables.work import run_all
+
+    tasks = design_rows(setting)
+    say(f"recognising and attacking {len(tasks)} cameras")
+    for done, text in enumerate(run_all(judge_row, [(setting, task) for task in tasks], arguments.workers), 1):
+        say(f"camera {done}/{len(tasks)}  {text}")
+
+
+STAGES = (_learn, _judge)  # export, capture, calibrate and validate will join here
