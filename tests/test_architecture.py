@@ -82,7 +82,7 @@ def _call_fault(call: ast.Call) -> str | None:
     keywords = {keyword.arg: keyword.value for keyword in call.keywords}
     pickle_on = isinstance(allow := keywords.get("allow_pickle"), ast.Constant) and allow.value is True
     unseeded = last == "default_rng" and not call.args and not call.keywords
-    numpy_global = name.startswith(("np.random.", "numpy.random.")) and last not in _NUMPY_GENERATORS
+    numpy_global = name.startswith(("np.random.", "numpy.random.")) and "(" not in name and last not in _NUMPY_GENERATORS
     torch_global = on_torch and last in _TORCH_GLOBAL
     torch_pickle = name in ("torch.load", "torch.save")
     draw = last in _IN_PLACE_DRAWS or (on_torch and last in _TORCH_DRAWS)
