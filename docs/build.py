@@ -37,7 +37,8 @@ _EXPERIMENT_HEAD = """# The experiment file
 `experiment.toml` says how a camera is trained and judged; what the camera *is* stands in the [design file](design-file.md).
 This page is generated from `optics_sim/experiment.py` by `make docs`; [`examples/experiment.toml`](../examples/experiment.toml)
 is a whole one and equals the defaults, so every field may be left out. `--set training.epochs=40` overrides one field for one
-run. A field that is not listed here is an error.
+run. (`privcam design` without an experiment file takes 400 decoder pairs, and as many enrolled as the data allow, up to
+10.) A field that is not listed here is an error.
 """
 
 

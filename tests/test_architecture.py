@@ -82,7 +82,8 @@ def _call_fault(call: ast.Call) -> str | None:
     keywords = {keyword.arg: keyword.value for keyword in call.keywords}
     pickle_on = isinstance(allow := keywords.get("allow_pickle"), ast.Constant) and allow.value is True
     unseeded = last == "default_rng" and not call.args and not call.keywords
-    numpy_global = name.startswith(("np.random.", "numpy.random.")) and "(" not in name and last not in _NUMPY_GENERATORS
+    on_numpy = name.startswith(("np.random.", "numpy.random.")) and "(" not in name  # a method of a generator is ours
+    numpy_global = on_numpy and last not in _NUMPY_GENERATORS
     torch_global = on_torch and last in _TORCH_GLOBAL
     torch_pickle = name in ("torch.load", "torch.save")
     draw = last in _IN_PLACE_DRAWS or (on_torch and last in _TORCH_DRAWS)
@@ -100,7 +101,7 @@ def test_no_global_randomness_and_no_pickle(file: Path) -> None:
     "from numpy.random import rand", "torch.manual_seed(0)", "torch.cuda.manual_seed_all(0)", "torch.rand(3)", "torch.randn(3)",
     "torch.normal(0.0, 1.0, (3,))", "torch.poisson(rate)", "torch.randn_like(x)", "x.normal_()", "nn.init.kaiming_normal_(w)",
     "torch.load('w.pt')", "torch.save(x, 'w.pt')", "import pickle", "from joblib import dump",
-    "torch.random.fork_rng()", "np.load('x.npy', allow_pickle=True)",
+    "torch.random.fork_rng()", "np.load('x.npy', allow_pickle=True)", "np.random.default_rng().random(3)",
 ])
 def test_the_check_sees(code: str) -> None:
     assert len(faults(code)) == 1
@@ -110,7 +111,7 @@ def test_the_check_sees(code: str) -> None:
     "np.random.default_rng(seed)", "rng.normal(0, 1, 3)", "torch.rand(3, generator=generator)",
     "torch.Generator('cpu').manual_seed(0)", "from numpy.random import Generator",
     "x.normal_(generator=generator)", "torch.poisson(rate, generator=generator)", "np.load('x.npy', allow_pickle=False)",
-    "np.random.Generator(np.random.PCG64(seed))", "torch.zeros(3)",
+    "np.random.Generator(np.random.PCG64(seed))", "np.random.default_rng(seed).random(3)", "torch.zeros(3)",
 ])
 def test_the_check_lets_pass(code: str) -> None:
     assert faults(code) == []

@@ -47,7 +47,7 @@ def verify(scores: NDArray[np.float64], labels: NDArray[np.int64], rng: np.rando
         raise PrivcamError("verification needs at least two people and someone with two images",
                            got=f"{len(people)} people, {len(labels)} images", todo="give more people or images")
     levels = _levels(scores)
-    weights = _people_drawn(np.bincount(ids), rng)
+    weights = _drawn_people(ids, rng)
     hits = _nearest_is_same(scores, ids)
     shuffled = [rng.permutation(ids) for _ in range(shuffles)]
     shuffled_aucs = [_auc(levels, order, np.ones(len(people))) for order in shuffled]
@@ -58,21 +58,22 @@ def verify(scores: NDArray[np.float64], labels: NDArray[np.int64], rng: np.rando
         shuffled_auc=interval(shuffled_aucs), shuffled_rank1=interval(shuffled_ranks), images=len(labels), people=len(people))
 
 
-def _people_drawn(sizes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
-    """Returns how often each person is drawn [REPEATS, people]; a draw that leaves nothing to compare is drawn anew."""
-    count = len(sizes)
-    drawn = np.zeros((REPEATS, count), dtype=np.int64)
-    useless = np.full(REPEATS, True)
-    while useless.any():
-        drawn[useless] = rng.multinomial(count, np.full(count, 1 / count), size=int(useless.sum()))
-        useless = ((drawn > 0).sum(1) < 2) | (drawn[:, sizes > 1].sum(1) == 0)
-    return drawn.astype(float)
-
-
 def interval(values: object) -> tuple[float, float]:
     """Returns the central 95 % of values."""
     low, high = np.nanquantile(np.asarray(values, dtype=float), (0.025, 0.975))
     return float(low), float(high)
+
+
+def _drawn_people(ids: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.float64]:
+    """Returns how often each person is drawn [REPEATS, people]; draws without both kinds of pair are drawn again.
+
+    Of four people, three draws in two hundred are one person four times.
+    """
+    count, several = int(ids.max()) + 1, np.bincount(ids) > 1
+    weights = rng.multinomial(count, np.full(count, 1 / count), size=REPEATS).astype(float)
+    while (useless := ((weights > 0).sum(1) < 2) | (weights[:, several].sum(1) == 0)).any():
+        weights[useless] = rng.multinomial(count, np.full(count, 1 / count), size=int(useless.sum()))
+    return weights
 
 
 def _levels(scores: NDArray[np.float64]) -> NDArray[np.int64]:
