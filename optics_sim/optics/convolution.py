@@ -152,13 +152,15 @@ def _unfolded(unrolled: Tensor, grid: Grid) -> Tensor:
 
 
 def _psf_gradient(gradient: Tensor, slope: Tensor | None, spectrum: Tensor, ctx: Any) -> Tensor:
-    """Returns the gradient to the PSF, summed over the batch before its one inverse transform."""
+    """Returns the gradient to the PSF, summed over the batch before its one inverse transform; overwrites `slope`."""
     grid, leading = ctx.grid, tuple(ctx.psf_shape[:-2])
     if slope is None:
         held = grid.psf if _fits(grid) else grid.fft
         return _unfolded(strips.correlation(gradient, spectrum, leading, grid.fft, held, grid.start, turned=ctx.turned), grid)
-    product = spectrum * slope.conj() if ctx.turned else spectrum.conj() * slope
+    product = spectrum * slope.conj_physical_()  # conjugated in place, and the sum back: no copy of the scenes' spectrum
     product = product.sum_to_size(*leading, *product.shape[-2:])
+    if not ctx.turned:
+        product = product.conj_physical_()
     return _unfolded(torch.roll(inverse_transform(product, grid, grid.fft), grid.start, (-2, -1)), grid)
 
 
