@@ -36,8 +36,23 @@ def _lensless(height: int, width: int, colours: int, batch: int, scene: int, eng
     return lambda: operator.convolve(batch_of_images)
 
 
+def _shim_torchvision() -> None:
+    """Lets `import torchvision` pass where its binary part does not fit torch's build; nothing timed here uses that part."""
+    library = torch.library.Library("torchvision", "FRAGMENT")
+    for name in ("nms", "qnms"):
+        try:
+            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+        except RuntimeError:  # the binary part is there and has defined it
+            continue
+    _KEPT.append(library)
+
+
+_KEPT: list[Any] = []
+
+
 @lru_cache(maxsize=1)
 def _deepinv(batch: int, scene: int, mask: int) -> Callable[[], Any]:
+    _shim_torchvision()
     from deepinv.physics.functional import conv2d
 
     images = torch.from_numpy(_random(1, batch, 1, scene, scene))

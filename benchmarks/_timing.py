@@ -5,22 +5,90 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 
-def arguments(description: str) -> argparse.Namespace:
+@dataclass
+class Bench:
+    """One run of the benchmarks: its options, the peers' process, and the rows and lines found so far."""
+
+    rounds: int
+    threads: int
+    peer: Peer | None
+    rows: list[dict[str, Any]] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+
+    def compare(self, title: str, ours: Mapping[str, Callable[[], Any]], base: str,
+                peers: Mapping[str, str] | None = None, floor: str = "") -> None:
+        """Times one case in alternating rounds, prints its table and keeps its rows; `floor` is a line below it."""
+        contenders: dict[str, Callable[[], float]] = {name: partial(timed, call) for name, call in ours.items()}
+        for name, question in (peers or {}).items():
+            if self.peer is not None and self.peer.ask(question) is not None:
+                contenders[name] = partial(self.peer.ask, question)
+        text, rows = table(title, alternate(contenders, self.rounds), base if base in contenders else next(iter(contenders)))
+        self.rows += rows
+        self.say(text)
+        if floor:
+            self.say(f"\nFloor: {floor}")
+
+    def say(self, text: str) -> None:
+        """Prints a line and keeps it for the results."""
+        print(text, flush=True)
+        self.lines.append(text)
+
+
+def benches(description: str, parts: Sequence[Callable[[Bench], None]], results: Path | None = None) -> None:
+    """Runs parts with the options on the command line and writes what they found where it was asked for."""
+    options = arguments(description, results)
+    import torch  # after the thread counts are set
+
+    torch.set_num_threads(options.threads)
+    script = Path(__file__).with_name("_peers.py")
+    peer = Peer(options.peer_python, script, options.threads) if options.peer_python else None
+    bench = Bench(options.rounds, options.threads, peer)
+    bench.say(machine(options.threads, options.rounds))
+    try:
+        for part in parts:
+            part(bench)
+    finally:
+        if peer is not None:
+            peer.close()
+    if options.results is not None:
+        options.results.write_text("\n".join(["# Benchmarks", "", *bench.lines, ""]), encoding="utf-8")
+        options.results.with_suffix(".json").write_text(
+            json.dumps({"machine": bench.lines[0], "threads": options.threads, "rows": bench.rows}, indent=1), encoding="utf-8")
+
+
+def machine(threads: int, rounds: int) -> str:
+    """Returns one line on where and how this was measured."""
+    import torch
+
+    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.is_file():
+        names = [line.split(":", 1)[1].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        cpu = names[0] if names else cpu
+    load = f", load {os.getloadavg()[0]:.1f} at the start" if hasattr(os, "getloadavg") else ""
+    return (f"{cpu}, {os.cpu_count()} CPUs, {threads} thread(s) pinned{load}; torch {torch.__version__}, Python "
+            f"{platform.python_version()}; {rounds} alternating rounds after one that does not count.")
+
+
+def arguments(description: str, results: Path | None) -> argparse.Namespace:
     """Returns the options every benchmark shares, after pinning this process and its children to one set of CPUs."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--cpus", type=int, nargs="*", default=None, help="CPU numbers to pin to (default: the last ones)")
-    parser.add_argument("--json", type=Path, default=None, help="write the numbers here")
-    parser.add_argument("--peer-python", type=Path, default=None, help="a python that has lensless 1.0.8 (and deepinv)")
+    parser.add_argument("--results", type=Path, default=results, help="write the tables here, and the numbers beside it as .json")
+    parser.add_argument("--peer-python", type=Path, default=None, help="a python that has lensless 1.0.8 (and deepinv 0.5.0)")
     options = parser.parse_args()
     pin(options.threads, options.cpus)
     return options
@@ -93,9 +161,3 @@ def table(title: str, seconds: Mapping[str, list[float]], base: str) -> tuple[st
     lines += [f"| {r['contender']} | {r['median_ms']:.3g} | {r['minimum_ms']:.3g} | {r['times_by_median']:.3g} | "
               f"{r['times_by_minimum']:.3g} |" for r in rows]
     return "\n".join(lines), rows
-
-
-def write(path: Path | None, rows: list[dict[str, Any]], threads: int) -> None:
-    """Writes the rows as JSON where a path was given."""
-    if path is not None:
-        path.write_text(json.dumps({"threads": threads, "rows": rows}, indent=1), encoding="utf-8")

@@ -1,26 +1,25 @@
 """100 ADMM iterations at 270x480x3 against LenslessPiCam, with the relative difference of the results.
 
-Run: python -m benchmarks.admm [--peer-python PYTHON] [--threads N] [--json FILE]
+Run: python -m benchmarks.admm [--peer-python PYTHON] [--threads N] [--results FILE]
 """
 
 from __future__ import annotations
 
+import math
 import tempfile
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from benchmarks._timing import Peer, alternate, arguments, table, timed, write
+from benchmarks._timing import Bench, benches
 from optics_sim.attacks.admm import admm_full
 from optics_sim.optics.convolution import convolve
 
 SHAPE = (270, 480)
 ITERATIONS = 100
+ENGINES = ("numpy", "torch")
 
 
 def case() -> tuple[Tensor, Tensor]:
@@ -34,45 +33,32 @@ def case() -> tuple[Tensor, Tensor]:
     return data / data.max(), psf
 
 
-def main() -> None:
-    """Prints the table and how far the results differ."""
-    options = arguments(__doc__ or "")
-    torch.set_num_threads(options.threads)
+def admm(bench: Bench) -> None:
+    """Times 100 iterations, and says how far the results differ."""
     data, psf = case()
-    contenders: dict[str, Callable[[], float]] = {
-        "ours, eager": partial(timed, lambda: admm_full(data, psf, ITERATIONS)),
-        "ours, compiled": partial(timed, lambda: admm_full(data, psf, ITERATIONS, compiled=True)),
-    }
+    ours = {"ours": lambda: admm_full(data, psf, ITERATIONS)}
     with tempfile.TemporaryDirectory() as folder:
         files = Path(folder)
         np.savez(files / "case.npz", psf=psf.numpy(), data=data.numpy(), iterations=ITERATIONS)
-        peer = None
-        if options.peer_python:
-            peer = Peer(options.peer_python, Path(__file__).with_name("_peers.py"), options.threads)
-            for engine in ("numpy", "torch"):
-                question = f"admm {engine} {files / 'case.npz'} {files / engine}.npy"
-                contenders[f"LenslessPiCam {engine}"] = partial(peer.ask, question)
-        base = "LenslessPiCam numpy" if peer else "ours, eager"
-        text, rows = table("ADMM, 100 iterations, 270x480x3", alternate(contenders, options.rounds), base)
-        print(text)
-        if peer is not None:
-            rows += _differences(data, psf, files)
-            peer.close()
-    write(options.json, rows, options.threads)
+        peers = {f"LenslessPiCam {engine}": f"admm {engine} {files / 'case.npz'} {files / engine}.npy" for engine in ENGINES}
+        rows, columns = 540, 960
+        work = ITERATIONS * 4 * 3 * 2.5 * rows * columns * math.log2(rows * columns)
+        moved = ITERATIONS * 11 * 3 * 4 * rows * columns
+        bench.compare("ADMM, 100 iterations, 270x480x3", ours, "LenslessPiCam numpy", peers,
+                      f"{work / 1e9:.0f} billion operations (four real transforms) and {moved / 1e9:.1f} GB (eleven passes)")
+        if bench.peer is not None:
+            _differences(admm_full(data, psf, ITERATIONS).numpy(), files, bench)
 
 
-def _differences(data: Tensor, psf: Tensor, files: Path) -> list[dict[str, Any]]:
-    rows = []
-    for compiled in (False, True):
-        ours = admm_full(data, psf, ITERATIONS, compiled=compiled).numpy()
-        for engine in ("numpy", "torch"):
-            theirs = np.load(files / f"{engine}.npy")
-            difference = float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
-            name = "compiled" if compiled else "eager"
-            print(f"relative difference, ours {name} to LenslessPiCam {engine}: {difference:.2e}")
-            rows.append({"case": "relative difference", "contender": f"{name} to {engine}", "value": difference})
-    return rows
+def _differences(ours: np.ndarray, files: Path, bench: Bench) -> None:
+    for engine in ENGINES:
+        if not (files / f"{engine}.npy").is_file():
+            continue
+        theirs = np.load(files / f"{engine}.npy")
+        difference = float(np.linalg.norm(ours - theirs) / np.linalg.norm(theirs))
+        bench.say(f"\nRelative difference to LenslessPiCam {engine}: {difference:.2e}")
+        bench.rows.append({"case": "ADMM, relative difference", "contender": f"ours to {engine}", "value": difference})
 
 
 if __name__ == "__main__":
-    main()
+    benches(__doc__ or "", [admm])

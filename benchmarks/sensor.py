@@ -1,31 +1,30 @@
 """A 12.3 Mpixel frame of noise: the sensor's fast chain against the eager `torch.normal` one.
 
-`python benchmarks/sensor.py [rounds]` prints one table: median and minimum of alternating rounds, ratios to the
-eager chain of equal physics, and the floors (random numbers alone, memory traffic alone).
+One table: ratios to the eager chain of equal physics, and the floors (random numbers alone, memory traffic alone).
+
+Run: python -m benchmarks.sensor [--threads N] [--results FILE]
 """
 
 from __future__ import annotations
 
-import statistics
-import sys
-import time
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+from benchmarks._timing import Bench, benches
 from optics_sim.design import Exposure, Readout
 from optics_sim.sensor import presets
 from optics_sim.sensor.chain import normal
 from optics_sim.sensor.model import SensorModel
 
-ROUNDS = 7
+CROP = (0, 0, 3040, 4040)
 MEAN_E = 2000.0
 
 
 def model_of(compiled: bool) -> SensorModel:
     """Returns the whole IMX477, 3040 x 4040 pixels of it in 40 x 40 bins."""
-    readout = Readout(crop=(0, 0, 3040, 4040), bin=(40, 40), black_level_dn=256, shift=11)
+    readout = Readout(crop=CROP, bin=(40, 40), black_level_dn=256, shift=11)
     exposure = Exposure(exposure_s=0.01, white_photons_per_px_s=1.0)
     return SensorModel(presets.load("imx477"), exposure, readout, compiled=compiled)
 
@@ -49,19 +48,7 @@ def eager_plain(model: SensorModel, light: Tensor, generator: torch.Generator) -
     return (electrons * model.gain_dn_per_e + 256.0).round().clamp(0, 4095)
 
 
-def timed(contenders: dict[str, Callable[[], object]], rounds: int) -> dict[str, list[float]]:
-    """Returns seconds of each contender, one after the other in every round, after one round that does not count."""
-    seconds: dict[str, list[float]] = {name: [] for name in contenders}
-    for index in range(rounds + 1):
-        for name, call in contenders.items():
-            start = time.perf_counter()
-            call()
-            if index:
-                seconds[name].append(time.perf_counter() - start)
-    return seconds
-
-
-def contenders() -> dict[str, Callable[[], object]]:
+def contenders(threads: int) -> dict[str, Callable[[], object]]:
     """Returns what is measured, the baseline first."""
     plain, fast = model_of(compiled=False), model_of(compiled=True)
     light = torch.full(plain.spec.crop[2:], MEAN_E / 0.0065)
@@ -72,26 +59,21 @@ def contenders() -> dict[str, Callable[[], object]]:
         "eager torch.normal chain, no fixed pattern": lambda: eager_plain(plain, light, generator),
         "raw(exact=True)": lambda: plain.raw(light, generator=generator),
         "raw(exact=False), eager fallback": lambda: plain.raw(light, generator=generator, exact=False),
-        "raw(exact=False), compiled": lambda: fast.raw(light, generator=generator, exact=False),
-        "raw(exact=False), compiled, 2 threads": lambda: fast.raw(light, generator=generator, exact=False, threads=2),
+        f"raw(exact=False), compiled, normals by {threads} thread(s)": lambda: fast.raw(
+            light, generator=generator, exact=False, threads=threads),
         "floor: normal numbers alone": lambda: normal(light.shape, [generator]),
         "floor: memory alone (copy)": lambda: spare.copy_(light),
     }
 
 
-def main(rounds: int) -> None:
-    """Returns nothing; prints the table."""
-    seconds = timed(contenders(), rounds)
-    pixels = 3040 * 4040
-    base = statistics.median(next(iter(seconds.values())))
-    print(f"sensor chain, {pixels / 1e6:.1f} Mpixel, {torch.get_num_threads()} torch threads, {rounds} rounds")
-    print("ratio: to the eager chain of the same physics, by medians")
-    print(f"{'':44s} median s   min s  Mpix/s  ratio")
-    for name, values in seconds.items():
-        median = statistics.median(values)
-        print(f"{name:44s} {median:8.4f} {min(values):7.4f} {pixels / median / 1e6:7.0f} {base / median:6.2f}")
-    print("traffic of the compiled chain: light, 2 maps and normals read, normals and raw written = 24 bytes per pixel")
+def sensor(bench: Bench) -> None:
+    """Times the noise of a 12.3 Mpixel frame."""
+    pixels = CROP[2] * CROP[3]
+    calls = contenders(bench.threads)
+    bench.compare(f"sensor noise, {pixels / 1e6:.1f} Mpixel", calls, next(iter(calls)), floor=(
+        f"{24 * pixels / 1e6:.0f} MB for the compiled chain (light, two maps and normals read; normals and raw written), "
+        "and one normal number per pixel; both are timed alone above"))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]) if len(sys.argv) > 1 else ROUNDS)
+    benches(__doc__ or "", [sensor])

@@ -14,6 +14,7 @@ from optics_sim.optics.convolution import (
     grid_of,
     output_shape,
     scene_spectrum,
+    transformed_psf,
 )
 
 MODES = ("valid", "same", "full", "circular")
@@ -122,18 +123,42 @@ def test_a_psf_per_colour_and_a_psf_per_scene_broadcast() -> None:
     assert to_one.shape == one.shape and to_many.shape == many.shape
 
 
-@pytest.mark.parametrize("mode", ["valid", "same"])
-def test_the_transforms_for_large_images_equal_those_for_small_ones(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    scene, psf = random(2, 60, 64).requires_grad_(), random(21, 30, seed=1).requires_grad_()
+@pytest.mark.parametrize(("scene_lead", "psf_lead"), [((2,), ()), ((), ()), ((2, 3), (3,)), ((), (4,)), ((2, 1), (3,)), ((1, 3), (3,))])
+@pytest.mark.parametrize(("mode", "psf_shape"), [("valid", (21, 30)), ("same", (21, 30)), ("same", (200, 7)), ("full", (60, 64)),
+                                                  ("circular", (60, 9))])
+def test_strips_equal_whole_planes(scene_lead: tuple, psf_lead: tuple, mode: str, psf_shape: tuple,
+                                   monkeypatch: pytest.MonkeyPatch) -> None:
+    scene, psf = random(*scene_lead, 60, 64).requires_grad_(), random(*psf_lead, *psf_shape, seed=1).requires_grad_()
 
     def everything() -> tuple[torch.Tensor, ...]:
         result = convolve(scene, psf, mode)
-        return result.detach(), *torch.autograd.grad(result.square().sum(), (scene, psf))
+        sent_back = adjoint(result, psf, (60, 64), mode)
+        kept = transformed_psf(psf, (60, 64), mode).convolve(scene)
+        cached = scene_spectrum(scene, psf_shape, mode).convolve(psf)
+        return (result.detach(), *torch.autograd.grad(result.square().sum(), (scene, psf), retain_graph=True),
+                sent_back.detach(), *torch.autograd.grad(sent_back.square().sum(), (scene, psf)),
+                kept.detach(), *torch.autograd.grad(kept.square().sum(), scene),
+                cached.detach(), *torch.autograd.grad(cached.square().sum(), psf))
 
     small = everything()
     monkeypatch.setattr(convolution, "LARGE_GRID", 1)
+    monkeypatch.setattr(convolution.strips, "STRIP_ELEMENTS", 1 << 10)
     for ours, theirs in zip(everything(), small, strict=True):
+        assert ours.shape == theirs.shape
         assert (ours - theirs).abs().max() <= SUMMATION_TOLERANCE * theirs.abs().max()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_kept_psf_gives_the_same_bits_gradient_and_transpose(mode: str) -> None:
+    scene, psf = random(3, 31, 40).requires_grad_(), random(31, 8, seed=1)
+    kept = transformed_psf(psf, (31, 40), mode)
+    plain, ours = convolve(scene, psf, mode), kept.convolve(scene)
+    assert torch.equal(plain, ours)
+    gradients = [torch.autograd.grad(out.square().sum(), scene)[0] for out in (plain, ours)]
+    assert torch.equal(*gradients)
+    assert torch.equal(kept.adjoint(plain.detach()), adjoint(plain.detach(), psf, (31, 40), mode))
+    with pytest.raises(PrivcamError, match="another shape"):
+        kept.convolve(random(30, 40))
 
 
 def test_energy_is_conserved() -> None:

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from optics_sim.attacks import linear
-from optics_sim.attacks.admm import AdmmWeights, _fused_update, _update_in_place, admm_full, solve_admm
+from optics_sim.attacks.admm import admm_full
 from optics_sim.attacks.linear import admm_tv, data_residual, fista, linear_camera, tikhonov, wiener, wrong_cells
 from optics_sim.errors import PrivcamError
 from optics_sim.optics.convolution import convolve, convolve_reference, output_shape
@@ -193,20 +193,6 @@ def test_four_state_admm_equals_the_textbook_form(iterations: int) -> None:
     expected = textbook_admm(data, psf, iterations).float()
     ours = admm_full(data, psf, iterations)
     assert (ours - expected).norm() <= 1e-4 * expected.norm()
-
-
-@pytest.mark.parametrize("confine", [True, False])
-def test_fused_update_equals_the_eager_one(confine: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    psf = mask(8)
-    camera = linear_camera(psf / psf.norm(), (16, 15), "same")
-    data = torch.zeros(2, *camera.grid.fft)
-    data[:, :16, :15] = torch.rand(2, 16, 15, generator=generator())
-    weights = AdmmWeights(1e-2, 3e-2, 1e-2)
-    eager = solve_admm(data, camera.spectrum, camera.grid, weights, 1e-2, 20, confine=confine)
-    monkeypatch.setattr("optics_sim.attacks.admm._update_in_place", _fused_update)
-    fused = solve_admm(data, camera.spectrum, camera.grid, weights, 1e-2, 20, confine=confine)
-    assert _update_in_place is not _fused_update
-    assert torch.allclose(eager, fused, atol=1e-5)
 
 
 @pytest.mark.parametrize(("fraction", "count"), [(0.01, 10), (0.05, 51), (1e-6, 1), (1.0, 1024)])

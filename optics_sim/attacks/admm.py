@@ -16,8 +16,6 @@ Reference: Boyd et al., Distributed optimization via ADMM (2011), sec. 3; Antipa
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -41,13 +39,13 @@ LENSLESSPICAM = AdmmWeights(data=1e-6, difference=1e-5, positive=4e-5)
 
 def solve_admm(
     data: Tensor, spectrum: Tensor, grid: Grid, weights: AdmmWeights, tau: float, iterations: int,
-    *, confine: bool = True, compiled: bool = False,
+    *, confine: bool = True,
 ) -> Tensor:
     """Returns scenes [..., H, W] >= 0 of measurements laid in the corner of their FFT grid.
 
     `data` [..., ny, nx] is zero outside the measured part, `spectrum` that of `psf_spectrum`. `confine` holds
     the scene to its frame with no penalty on the step across its edge; without it light may come from
-    anywhere on the grid (as in LenslessPiCam). `compiled` fuses the loops over memory by torch.compile.
+    anywhere on the grid (as in LenslessPiCam).
     """
     limits, support = _limits(data, grid, tau / weights.difference, confine)
     states = [torch.zeros_like(data) for _ in range(3)]
@@ -57,11 +55,11 @@ def solve_admm(
     gain = torch.full(grid.fft, 1.0, dtype=data.dtype, device=data.device)
     gain[: grid.output[0], : grid.output[1]] = weights.data / (1 + weights.data)
     inverse, through = _filters(spectrum, grid, weights, data)
+    conjugate = spectrum.conj().resolve_conj()
     h = torch.zeros_like(data)
-    update = _compiled_update() if compiled else _update_in_place
     for _ in range(iterations):
-        update(v, h, q_rows, q_columns, s, pair, data, gain, limits, support, weights.difference, weights.positive)
-        solved, shadow = _solve(pair, spectrum, inverse, through, grid)
+        _update_in_place(v, h, q_rows, q_columns, s, pair, data, gain, limits, support, weights.difference, weights.positive)
+        solved, shadow = _solve(pair, conjugate, inverse, through, grid)
         v, h = solved, shadow
     return v[..., : grid.scene[0], : grid.scene[1]].clamp_min(0)
 
@@ -90,10 +88,10 @@ def _filters(spectrum: Tensor, grid: Grid, weights: AdmmWeights, data: Tensor) -
     return 1.0 / (weights.data * power + weights.difference * differences + weights.positive), weights.data * spectrum
 
 
-def _solve(pair: Tensor, spectrum: Tensor, inverse: Tensor, through: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
+def _solve(pair: Tensor, conjugate: Tensor, inverse: Tensor, through: Tensor, grid: Grid) -> tuple[Tensor, Tensor]:
     """Returns v and h = mu1 H v from (r, z)."""
     transforms = forward_transform(pair, grid)
-    torch.addcmul(transforms[0], spectrum.conj(), transforms[1], out=transforms[0])
+    torch.addcmul(transforms[0], conjugate, transforms[1], out=transforms[0])
     transforms[0].mul_(inverse)
     torch.mul(through, transforms[0], out=transforms[1])
     result = inverse_transform(transforms, grid, grid.fft)
@@ -132,36 +130,8 @@ def _difference(v: Tensor, axis: int) -> Tensor:
     return difference
 
 
-def _fused_update(
-    v: Tensor, h: Tensor, q_rows: Tensor, q_columns: Tensor, s: Tensor, pair: Tensor, data: Tensor, gain: Tensor,
-    limits: tuple[Tensor, Tensor], support: Tensor | None, mu2: float, mu3: float,
-) -> None:
-    """Does what `_update_in_place` does, written for a compiler that fuses whole expressions."""
-    new = []
-    for axis, q, limit in ((-2, q_rows, limits[0]), (-1, q_columns, limits[1])):
-        difference = v.roll(1, axis) - v
-        new.append(torch.clamp(2 * difference + q, -limit, limit) - difference)
-    z = pair[1]
-    moved = gain * (2 * h - z + data) + z - h
-    positive = torch.relu(2 * v + s)
-    nonnegative = s + v - (positive if support is None else positive * support)
-    q_rows.copy_(new[0])
-    q_columns.copy_(new[1])
-    s.copy_(nonnegative)
-    pair[1].copy_(moved)
-    back = new[0] - new[0].roll(-1, -2) + new[1] - new[1].roll(-1, -1)
-    pair[0].copy_(mu2 * back - mu3 * nonnegative)
-
-
-@lru_cache(maxsize=1)
-def _compiled_update() -> Any:
-    """Returns the fused update, compiled once per process; needs a C++ compiler, and the eager one is the default."""
-    return torch.compile(_fused_update)
-
-
 def admm_full(
     measurement: Tensor, psf: Tensor, iterations: int = 100, *, weights: AdmmWeights = LENSLESSPICAM, tau: float = 1e-4,
-    compiled: bool = False,
 ) -> Tensor:
     """Returns scenes [..., C, H, W] >= 0 of full-size colour measurements, by LenslessPiCam's ADMM.
 
@@ -175,7 +145,7 @@ def admm_full(
     grid = _double_grid((int(psf.shape[-2]), int(psf.shape[-1])))
     data = measurement.new_zeros(*measurement.shape[:-2], *grid.fft)
     data[..., : grid.output[0], : grid.output[1]] = measurement
-    return solve_admm(data, psf_spectrum(psf, grid), grid, weights, tau, iterations, confine=False, compiled=compiled)
+    return solve_admm(data, psf_spectrum(psf, grid), grid, weights, tau, iterations, confine=False)
 
 
 def _double_grid(shape: Shape) -> Grid:

@@ -19,7 +19,7 @@ from torch import Tensor
 from optics_sim.attacks.admm import AdmmWeights, solve_admm
 from optics_sim.design import Convolution
 from optics_sim.errors import PrivcamError
-from optics_sim.optics.convolution import Grid, Shape, forward_transform, grid_of, inverse_transform, psf_spectrum
+from optics_sim.optics.convolution import Grid, Shape, filtered, forward_transform, grid_of, inverse_transform, psf_spectrum
 
 DENSE_LIMIT = 2048
 """Unknowns or measurements up to which `tikhonov` factorises the system instead of iterating."""
@@ -38,11 +38,11 @@ class LinearCamera:
 
     def forward(self, scene: Tensor) -> Tensor:
         """Returns A x, measurements [..., h, w] of scenes [..., H, W]."""
-        return inverse_transform(forward_transform(scene, self.grid) * self.spectrum, self.grid, self.grid.output)
+        return filtered(scene, self.spectrum, self.grid)
 
     def adjoint(self, measurement: Tensor) -> Tensor:
         """Returns A^T y, [..., H, W]."""
-        return inverse_transform(forward_transform(measurement, self.grid) * self.spectrum.conj(), self.grid, self.grid.scene)
+        return filtered(measurement, self.spectrum, self.grid, turned=True)
 
     def gram(self, scene: Tensor) -> Tensor:
         """Returns A^T A x, [..., H, W]."""

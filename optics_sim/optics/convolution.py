@@ -20,11 +20,11 @@ from torch import Tensor
 
 from optics_sim.design import Convolution
 from optics_sim.errors import PrivcamError
+from optics_sim.optics import strips
+from optics_sim.optics.strips import Shape
 
 LARGE_GRID = 1 << 20
-"""FFT grid points per plane from which pocketfft is faster than torch's CPU transforms (MKL)."""
-
-Shape = tuple[int, int]
+"""FFT grid points per plane from which strips that stay in the cache are faster on a CPU than whole planes."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class Grid:
 
     @property
     def large(self) -> bool:
-        """Whether one plane is large enough for the multi-threaded CPU transforms."""
+        """Whether one plane is large enough to be taken in strips on a CPU."""
         return self.fft[0] * self.fft[1] >= LARGE_GRID
 
     @property
@@ -95,12 +95,9 @@ def forward_transform(values: Tensor, grid: Grid) -> Tensor:
     """Returns the half spectrum [..., ny, nx // 2 + 1] of real values padded with zeros to the grid."""
     if grid.rough and values.dtype == torch.float32:
         return torch.fft.rfft2(values.double(), s=grid.fft).to(torch.complex64)
-    rows, columns = grid.fft
-    if grid.large and values.device.type == "cpu":
-        workers = torch.get_num_threads()
-        half = scipy.fft.rfft(values.detach().numpy(), n=columns, axis=-1, workers=workers)
-        return torch.from_numpy(scipy.fft.fft(half, n=rows, axis=-2, workers=workers, overwrite_x=True))
-    return torch.fft.rfft2(values, s=(rows, columns))
+    if _by_strips(values, grid):
+        return strips.transform(values, grid.fft)
+    return torch.fft.rfft2(values, s=grid.fft)
 
 
 def inverse_transform(spectrum: Tensor, grid: Grid, shape: Shape) -> Tensor:
@@ -108,17 +105,30 @@ def inverse_transform(spectrum: Tensor, grid: Grid, shape: Shape) -> Tensor:
     rows, columns = shape
     if grid.rough and spectrum.dtype == torch.complex64:
         return torch.fft.irfft2(spectrum.to(torch.complex128), s=grid.fft)[..., :rows, :columns].float()
-    if grid.large and spectrum.device.type == "cpu":
-        workers = torch.get_num_threads()
-        half = scipy.fft.ifft(spectrum.detach().numpy(), axis=-2, workers=workers)[..., :rows, :]
-        return torch.from_numpy(scipy.fft.irfft(half, n=grid.fft[1], axis=-1, workers=workers)[..., :columns])
+    if _by_strips(spectrum, grid):
+        return strips.inverse(spectrum, grid.fft, shape)
     half = torch.fft.ifft(spectrum, dim=-2)[..., :rows, :]
     return torch.fft.irfft(half, n=grid.fft[1], dim=-1)[..., :columns]
 
 
+def filtered(values: Tensor, kernel: Tensor, grid: Grid, *, turned: bool = False) -> Tensor:
+    """Returns scenes [..., H, W] seen through the PSF of a `psf_spectrum`; `turned`: measurements sent back."""
+    shape = grid.scene if turned else grid.output
+    if _by_strips(values, grid):
+        return strips.product(values, None, kernel, grid.fft, shape, turned=turned, keep=False)[0]
+    return inverse_transform(forward_transform(values, grid) * (kernel.conj() if turned else kernel), grid, shape)
+
+
+def _by_strips(values: Tensor, grid: Grid) -> bool:
+    return grid.large and not grid.rough and values.device.type == "cpu"
+
+
 def psf_spectrum(psf: Tensor, grid: Grid) -> Tensor:
     """Returns the half spectrum of a PSF placed so that the result of a product starts at the grid's corner."""
-    padded = F.pad(psf, (0, grid.fft[1] - psf.shape[-1], 0, grid.fft[0] - psf.shape[-2])) if _fits(grid) else _folded(psf, grid)
+    placed = psf if _fits(grid) else _folded(psf, grid)
+    if _by_strips(psf, grid):
+        return strips.transform(placed, grid.fft, grid.start)
+    padded = F.pad(placed, (0, grid.fft[1] - placed.shape[-1], 0, grid.fft[0] - placed.shape[-2]))
     return forward_transform(torch.roll(padded, (-grid.start[0], -grid.start[1]), (-2, -1)), grid)
 
 
@@ -133,47 +143,68 @@ def _folded(psf: Tensor, grid: Grid) -> Tensor:
     return padded.unflatten(-2, (rows, grid.fft[0])).unflatten(-1, (columns, grid.fft[1])).sum(dim=(-4, -2))
 
 
-def _psf_of(spectrum: Tensor, grid: Grid) -> Tensor:
-    """Returns the adjoint of `psf_spectrum`: the PSF-sized part of a gradient's spectrum."""
-    unrolled = torch.roll(inverse_transform(spectrum, grid, grid.fft), grid.start, (-2, -1))
+def _unfolded(unrolled: Tensor, grid: Grid) -> Tensor:
+    """Returns the adjoint of the placement, from a gradient on the grid with the roll undone."""
     if not _fits(grid):
         rows, columns = (-(-size // fft) for size, fft in zip(grid.psf, grid.fft, strict=True))
         unrolled = unrolled.repeat(*(1,) * (unrolled.ndim - 2), rows, columns)
     return unrolled[..., : grid.psf[0], : grid.psf[1]]
 
 
+def _psf_gradient(gradient: Tensor, slope: Tensor | None, spectrum: Tensor, ctx: Any) -> Tensor:
+    """Returns the gradient to the PSF, summed over the batch before its one inverse transform; overwrites `slope`."""
+    grid, leading = ctx.grid, tuple(ctx.psf_shape[:-2])
+    if slope is None:
+        held = grid.psf if _fits(grid) else grid.fft
+        return _unfolded(strips.correlation(gradient, spectrum, leading, grid.fft, held, grid.start, turned=ctx.turned), grid)
+    product = spectrum * slope.conj_physical_()  # conjugated in place, and the sum back: no copy of the scenes' spectrum
+    product = product.sum_to_size(*leading, *product.shape[-2:])
+    if not ctx.turned:
+        product = product.conj_physical_()
+    return _unfolded(torch.roll(inverse_transform(product, grid, grid.fft), grid.start, (-2, -1)), grid)
+
+
 class _Product(torch.autograd.Function):
     """Crop of the inverse transform of a product of spectra; gradients stay in the Fourier domain.
 
-    The gradient to the PSF is summed over the batch before its one inverse transform.
+    Either factor may come transformed: values or their spectrum, a PSF or its kernel.
     """
 
     @staticmethod
-    def forward(ctx: Any, values: Tensor | None, spectrum: Any, psf: Tensor, grid: Grid, turned: bool) -> Tensor:
-        ctx.grid, ctx.turned, ctx.psf_shape = grid, turned, psf.shape
-        if values is not None:
-            ctx.values_shape = values.shape
-            spectrum = forward_transform(values, grid)
-        kernel = psf_spectrum(psf, grid)
-        ctx.save_for_backward(spectrum, kernel)
-        return inverse_transform(spectrum * (kernel.conj() if turned else kernel), grid,
-                                 grid.scene if turned else grid.output)
+    def forward(
+        ctx: Any, values: Tensor | None, spectrum: Any, psf: Tensor | None, kernel: Any, grid: Grid, turned: bool
+    ) -> Tensor:
+        ctx.grid, ctx.turned = grid, turned
+        ctx.values_shape, ctx.psf_shape = (None if t is None else t.shape for t in (values, psf))
+        given = values if values is not None else spectrum
+        ctx.strips, shape = _by_strips(given, grid), grid.scene if turned else grid.output
+        if psf is not None:
+            kernel = psf_spectrum(psf, grid)
+        if ctx.strips:
+            result, spectrum = strips.product(values, spectrum, kernel, grid.fft, shape, turned=turned,
+                                              keep=ctx.needs_input_grad[2])
+        else:
+            spectrum = spectrum if values is None else forward_transform(values, grid)
+            result = inverse_transform(spectrum * (kernel.conj() if turned else kernel), grid, shape)
+        ctx.save_for_backward(spectrum if ctx.needs_input_grad[2] else None, kernel if ctx.needs_input_grad[0] else None)
+        return result
 
     @staticmethod
     @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None]:
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, None, Tensor | None, None, None, None]:
         spectrum, kernel = ctx.saved_tensors
         grid, to_values, to_psf = ctx.grid, None, None
-        slope = forward_transform(gradient, grid)
+        slope = None if ctx.strips else forward_transform(gradient, grid)
         if ctx.needs_input_grad[0]:
-            product = slope * (kernel if ctx.turned else kernel.conj())
-            to_values = inverse_transform(product, grid, grid.output if ctx.turned else grid.scene)
+            shape = grid.output if ctx.turned else grid.scene
+            if slope is None:
+                to_values = strips.product(gradient, None, kernel, grid.fft, shape, turned=not ctx.turned, keep=False)[0]
+            else:
+                to_values = inverse_transform(slope * (kernel if ctx.turned else kernel.conj()), grid, shape)
             to_values = to_values.sum_to_size(ctx.values_shape)
         if ctx.needs_input_grad[2]:
-            product = spectrum * slope.conj() if ctx.turned else spectrum.conj() * slope
-            product = product.sum_to_size(*ctx.psf_shape[:-2], *product.shape[-2:])
-            to_psf = _psf_of(product, grid)
-        return to_values, None, to_psf, None, None
+            to_psf = _psf_gradient(gradient, slope, spectrum, ctx)
+        return to_values, None, to_psf, None, None, None
 
 
 # --- the operator ---------------------------------------------------------------------------------
@@ -187,7 +218,7 @@ def convolve(scene: Tensor, psf: Tensor, mode: Convolution) -> Tensor:
     Raises PrivcamError as `output_shape` does.
     """
     grid = grid_of(_shape(scene), _shape(psf), mode)
-    return _Product.apply(scene, None, psf, grid, False)
+    return _Product.apply(scene, None, psf, None, grid, False)
 
 
 def adjoint(measurement: Tensor, psf: Tensor, scene_shape: Shape, mode: Convolution) -> Tensor:
@@ -201,7 +232,7 @@ def adjoint(measurement: Tensor, psf: Tensor, scene_shape: Shape, mode: Convolut
     if _shape(measurement) != grid.output:
         raise PrivcamError("the measurement does not belong to this scene and PSF", got=_shape(measurement),
                            allowed=grid.output, todo="check scene_shape and the convolution mode")
-    return _Product.apply(measurement, None, psf, grid, True)
+    return _Product.apply(measurement, None, psf, None, grid, True)
 
 
 @dataclass(frozen=True)
@@ -226,13 +257,45 @@ class SceneSpectrum:
         if _shape(psf) != self.grid.psf:
             raise PrivcamError("these scenes were transformed for another PSF", got=_shape(psf), allowed=self.grid.psf,
                                todo="make a new scene_spectrum for this PSF's shape")
-        return _Product.apply(None, self.values, psf, self.grid, False)
+        return _Product.apply(None, self.values, psf, None, self.grid, False)
 
 
 def scene_spectrum(scene: Tensor, psf_shape: Shape, mode: Convolution) -> SceneSpectrum:
     """Returns the spectra of scenes [..., H, W], for many convolutions with PSFs of one shape."""
     grid = grid_of(_shape(scene), (psf_shape[0], psf_shape[1]), mode)
     return SceneSpectrum(forward_transform(scene.detach(), grid), grid)
+
+
+@dataclass(frozen=True)
+class PsfSpectrum:
+    """A PSF already transformed, for many scenes: one camera simulated over a data set, one known PSF.
+
+    `spectrum.convolve(scene)` equals `convolve(scene, psf, mode)` for scenes of the shape it was made for,
+    differentiable to the scene only; `spectrum.adjoint(measurement)` is its transpose.
+    """
+
+    kernel: Tensor
+    grid: Grid
+
+    def convolve(self, scene: Tensor) -> Tensor:
+        """Returns the convolution [..., *output_shape]; PrivcamError for a scene of another shape."""
+        return self._applied(scene, self.grid.scene, False)
+
+    def adjoint(self, measurement: Tensor) -> Tensor:
+        """Returns the transposed operator's result [..., H, W]; PrivcamError for another measurement's shape."""
+        return self._applied(measurement, self.grid.output, True)
+
+    def _applied(self, values: Tensor, expected: Shape, turned: bool) -> Tensor:
+        if _shape(values) != expected:
+            raise PrivcamError("this PSF was transformed for another shape", got=_shape(values), allowed=expected,
+                               todo="make a new transformed_psf for this shape")
+        return _Product.apply(values, None, None, self.kernel, self.grid, turned)
+
+
+def transformed_psf(psf: Tensor, scene_shape: Shape, mode: Convolution) -> PsfSpectrum:
+    """Returns a PSF [..., h, w] transformed for scenes of one shape; errors as in `output_shape`."""
+    grid = grid_of((scene_shape[0], scene_shape[1]), _shape(psf), mode)
+    return PsfSpectrum(psf_spectrum(psf.detach(), grid), grid)
 
 
 def convolve_reference(scene: Tensor, psf: Tensor, mode: Convolution) -> Tensor:
