@@ -107,6 +107,9 @@ def image_through(scene: Tensor, psf: Tensor, design: CameraDesign) -> Tensor:
                            todo="make the mask cell as large as a code pixel divided by 1 + d/D")
     if margin:
         scene = F.pad(scene, (margin,) * 4, value=surround)
+    elif surround and mode not in ("same", "valid"):
+        raise PrivcamError("light from outside the field needs a field with edges", got=f"surround {surround} with {mode} convolution",
+                           allowed="convolution valid or same, or surround 0", todo="change one of the two")
     elif mode == "same" and surround:
         return convolve(scene - surround, psf, mode) + surround * psf.sum()
     return convolve(scene, psf, mode)

@@ -97,7 +97,7 @@ def reconstructions(experiment: Experiment) -> dict[str, Reconstruction]:
     table: dict[str, Reconstruction] = {name: _known(name) for name in ("wiener", "tikhonov", "fista", "admm_tv")}
     table["wrong_mask"] = _wrong_mask
     for fraction in experiment.judging.wrong_cell_fractions:
-        table[f"wrong_cells_{fraction:.0%}"] = _wrong_cells(fraction)
+        table[f"wrong_cells_{100 * fraction:g}%"] = _wrong_cells(fraction)
     table["decoder"] = _decoder
     return table
 

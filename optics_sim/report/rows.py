@@ -11,6 +11,7 @@ from optics_sim.report.resampling import Sample, combined, difference
 
 KNOWN_KEY = ("wiener", "tikhonov", "fista", "admm_tv", "decoder")
 POSITIVE_PSNR_DB, POSITIVE_SSIM = 30.0, 0.95  # what an attacker with the right key must reach on a clear camera
+SHARES = ("accuracy", "validation_accuracy", "accuracy_geometric", "auc", "strongest_auc", "rank1", "face_found")
 CONTROL_METRICS = ("auc", "rank1")
 
 
@@ -31,8 +32,16 @@ class Judged(Protocol):
 
 def measure(rows: Sequence[Judged], name: str, rename: str | None = None) -> Measure:
     """Returns a number over the seeds of one camera, with its interval; without a value where no row has it."""
-    found = combined([row.sample(name) for row in rows])
+    found = _in_bounds(combined([row.sample(name) for row in rows]))
     return found.model_copy(update={"name": rename}) if rename else found
+
+
+def _in_bounds(found: Measure) -> Measure:
+    """Returns the measure with its interval cut to 0..1 where its value cannot lie outside."""
+    if found.interval is None or found.name.rpartition("/")[2] not in SHARES:
+        return found
+    low, high = found.interval
+    return found.model_copy(update={"interval": (max(0.0, low), min(1.0, high))})
 
 
 def names(rows: Iterable[Judged]) -> list[str]:
@@ -53,7 +62,7 @@ def strongest(row: Judged) -> Sample:
 def strongest_measure(rows: Sequence[Judged]) -> Measure:
     """Returns the strongest attacker's AUC over seeds; its note names the attackers."""
     samples = [strongest(row) for row in rows]
-    found = combined(samples)
+    found = _in_bounds(combined(samples))
     return found.model_copy(update={"note": ", ".join(dict.fromkeys(s.note.removesuffix("/auc") for s in samples))})
 
 
