@@ -55,7 +55,7 @@ def grouped_mean(name: str, values: NDArray[np.float64], groups: NDArray[np.int6
 
 
 def combined(seeds: Sequence[Sample]) -> Measure:
-    """Returns the mean over seeds, its interval from resampling seeds and, inside each, people."""
+    """Returns the mean over seeds and its interval, from people drawn anew and the spread of the seeds; n is one seed's."""
     present = [s for s in seeds if s.value is not None]
     first = seeds[0]
     if not present:
@@ -64,7 +64,7 @@ def combined(seeds: Sequence[Sample]) -> Measure:
     limits = None if spread is None else (float(np.quantile(spread, 0.025)), float(np.quantile(spread, 0.975)))
     kind = f"95 % bootstrap over {len(present)} seed{'s' if len(present) > 1 else ''} and people"
     return Measure(name=first.name, value=float(np.mean([s.value for s in present])), unit=first.unit, interval=limits,
-                   interval_kind=kind, n=sum(s.n or 0 for s in present) or None, source=first.source, note=first.note)
+                   interval_kind=kind, n=max((s.n or 0 for s in present), default=0) or None, source=first.source, note=first.note)
 
 
 def difference(first: Sequence[Sample], second: Sequence[Sample], name: str) -> Measure:
