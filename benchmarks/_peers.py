@@ -5,8 +5,10 @@ Answers one JSON line per case: seconds per call, or null where the peer is not 
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -36,23 +38,26 @@ def _lensless(height: int, width: int, colours: int, batch: int, scene: int, eng
     return lambda: operator.convolve(batch_of_images)
 
 
+_KEPT: list[Any] = []
+
+
 def _shim_torchvision() -> None:
-    """Lets `import torchvision` pass where its binary part does not fit torch's build; nothing timed here uses that part."""
+    """Lets `import torchvision` pass where its binary part does not fit torch's build; nothing timed here uses that part.
+
+    Once such a torchvision is installed, LenslessPiCam does not import without this either.
+    """
+    if importlib.util.find_spec("torchvision") is None:
+        return
+    if subprocess.run([sys.executable, "-c", "import torchvision"], capture_output=True, check=False).returncode == 0:
+        return
     library = torch.library.Library("torchvision", "FRAGMENT")
     for name in ("nms", "qnms"):
-        try:
-            library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-        except RuntimeError:  # the binary part is there and has defined it
-            continue
+        library.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
     _KEPT.append(library)
-
-
-_KEPT: list[Any] = []
 
 
 @lru_cache(maxsize=1)
 def _deepinv(batch: int, scene: int, mask: int) -> Callable[[], Any]:
-    _shim_torchvision()
     from deepinv.physics.functional import conv2d
 
     images = torch.from_numpy(_random(1, batch, 1, scene, scene))
@@ -97,6 +102,7 @@ def _answer(words: list[str]) -> Any:
 def main() -> None:
     torch.set_num_threads(int(sys.argv[1]))
     answers = os.fdopen(os.dup(1), "w")
+    _shim_torchvision()
     os.dup2(2, 1)  # what a peer prints must not mix with the answers
     for line in sys.stdin:
         try:

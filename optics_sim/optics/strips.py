@@ -14,7 +14,7 @@ Deliberately not here: the choice of the grid and the gradients (`convolution`).
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -27,22 +27,27 @@ STRIP_ELEMENTS = 1 << 17
 
 def transform(values: Tensor, fft: Shape, start: Shape = (0, 0)) -> Tensor:
     """Returns the half spectrum [..., ny, nx // 2 + 1] of real planes [..., H, W] laid on a grid of zeros."""
-    half = _row_spectra(values, fft[1], start[1])
-    spectrum = half.new_empty(*half.shape[:-1], fft[0])
-    for plane, out in zip(half.flatten(0, -3), spectrum.flatten(0, -3), strict=True):
+    planes = values.reshape(-1, *values.shape[-2:])
+    half = _columns_like(values, fft[1] // 2 + 1, planes.shape[-2])
+    spectrum = half.new_empty(len(planes), len(half), fft[0])
+    desk = _desk(half, fft[0])
+    for plane, out in zip(planes, spectrum, strict=True):
+        _to_columns(plane, half, fft[1], start[1])
         for strip in _strips(len(out), fft[0]):
-            torch.fft.fft(_laid(plane[strip], fft[0], start[0]), out=out[strip])
-    return _outside(spectrum, values)
+            out[strip] = torch.fft.fft(_laid(half[strip], desk, start[0]))
+    return _outside(spectrum, values.shape[:-2])
 
 
 def inverse(spectrum: Tensor, fft: Shape, shape: Shape, start: Shape = (0, 0)) -> Tensor:
     """Returns the part of `shape` [..., H, W] of the inverse transform of a half spectrum."""
-    stored = _inside(spectrum)
-    half = stored.new_empty(*stored.shape[:-1], shape[0])
-    for plane, out in zip(stored.flatten(0, -3), half.flatten(0, -3), strict=True):
-        for strip in _strips(len(out), fft[0]):
-            _take(torch.fft.ifft(plane[strip]), out[strip], start[0])
-    return _rows_of(half, fft[1], shape[1], start[1]).reshape(*spectrum.shape[:-2], *shape)
+    planes = _inside(spectrum)
+    image = planes.new_empty(len(planes), *shape, dtype=planes.real.dtype)
+    half = _columns_like(image, planes.shape[-2], shape[0])
+    for plane, out in zip(planes, image, strict=True):
+        for strip in _strips(len(half), fft[0]):
+            _take(torch.fft.ifft(plane[strip]), half[strip], start[0])
+        _to_image(half, out, fft[1], start[1])
+    return image.reshape(*spectrum.shape[:-2], *shape)
 
 
 def product(
@@ -53,29 +58,46 @@ def product(
     Instead of values [..., H, W] their spectrum may be given. Leading axes broadcast. `turned` takes the
     conjugate of the kernel.
     """
-    half = None if values is None else _row_spectra(values, fft[1], 0)
-    known = None if spectrum is None else _inside(spectrum)
-    if half is not None and keep:
-        known = half.new_empty(*half.shape[:-1], fft[0])
-    source = known if half is None else half
-    if source is None:
+    given = values if values is not None else spectrum
+    if given is None:
         raise ValueError("neither values nor their spectrum")
-    factor = _inside(kernel)
-    batch = torch.broadcast_shapes(source.shape[:-2], factor.shape[:-2])
-    result = factor.new_empty(*batch, factor.shape[-2], shape[0])
-    for i, j, out in zip(_planes(source, batch), _planes(factor, batch), result.flatten(0, -3), strict=True):
-        for strip in _strips(len(out), fft[0]):
-            if half is None:
-                columns = source.flatten(0, -3)[i][strip]
-            else:
-                place = None if known is None else known.flatten(0, -3)[i][strip]
-                columns = torch.fft.fft(_laid(half.flatten(0, -3)[i][strip], fft[0], 0), out=place)
-            by = factor.flatten(0, -3)[j][strip]
-            _take(torch.fft.ifft(columns * (by.conj() if turned else by)), out[strip], 0)
-    image = _rows_of(result, fft[1], shape[1], 0)
-    like = values if values is not None else spectrum
-    flat = image.reshape(*torch.broadcast_shapes(like.shape[:-2] if like is not None else (), kernel.shape[:-2]), *shape)
-    return flat, None if known is None or like is None else _outside(known, like)
+    factor, leading = _inside(kernel), given.shape[:-2]
+    batch = torch.broadcast_shapes(leading, kernel.shape[:-2])
+    image = factor.new_empty(math.prod(batch), *shape, dtype=factor.real.dtype)
+    back = _columns_like(image, factor.shape[-2], shape[0])
+    known = _inside(spectrum) if spectrum is not None else None
+    if keep and known is None:
+        known = factor.new_empty(math.prod(leading), factor.shape[-2], fft[0])
+    source = _source(values, known, factor, fft)
+    for i, j, out in zip(_planes(leading, batch), _planes(kernel.shape[:-2], batch), image, strict=True):
+        for strip, columns in source(i):
+            by = factor[j, strip].conj_physical() if turned else factor[j, strip]
+            _take(torch.fft.ifft(columns * by if known is not None else columns.mul_(by)), back[strip], 0)
+        _to_image(back, out, fft[1], 0)
+    return image.reshape(*batch, *shape), None if known is None else _outside(known, leading)
+
+
+def _source(
+    values: Tensor | None, known: Tensor | None, factor: Tensor, fft: Shape
+) -> Callable[[int], Iterator[tuple[slice, Tensor]]]:
+    """Returns what yields strips of a plane's spectrum: known, or made from its values (and then written to `known`)."""
+    strips = list(_strips(factor.shape[-2], fft[0]))
+    if values is None:
+        if known is None:
+            raise ValueError("neither values nor their spectrum")
+        return lambda plane: ((strip, known[plane, strip]) for strip in strips)
+    planes = values.reshape(-1, *values.shape[-2:])
+    half, desk = _columns_like(values, factor.shape[-2], planes.shape[-2]), _desk(factor, fft[0])
+
+    def made(plane: int) -> Iterator[tuple[slice, Tensor]]:
+        _to_columns(planes[plane], half, fft[1], 0)
+        for strip in strips:
+            columns = torch.fft.fft(_laid(half[strip], desk, 0))
+            if known is not None:
+                known[plane, strip] = columns
+            yield strip, columns
+
+    return made
 
 
 def correlation(
@@ -85,66 +107,69 @@ def correlation(
 
     `turned` takes spectrum * conj(F(slope)). The sum comes before the one inverse transform per PSF.
     """
-    half, known = _row_spectra(slope, fft[1], 0), _inside(spectrum)
-    batch = torch.broadcast_shapes(half.shape[:-2], known.shape[:-2])
-    result = half.new_empty(*(leading or (1,)), half.shape[-2], shape[0])
+    known, slopes = _inside(spectrum), slope.reshape(-1, *slope.shape[-2:])
+    batch = torch.broadcast_shapes(slope.shape[:-2], spectrum.shape[:-2])
     terms: list[list[tuple[int, int]]] = [[] for _ in range(math.prod(leading))]
-    for i, j, p in zip(_planes(half, batch), _planes(known, batch), _planes(result, batch), strict=True):
+    index = zip(_planes(slope.shape[:-2], batch), _planes(spectrum.shape[:-2], batch), _planes(leading, batch), strict=True)
+    for i, j, p in index:
         terms[p].append((i, j))
-    for pairs, out in zip(terms, result.flatten(0, -3), strict=True):
-        for strip in _strips(len(out), fft[0]):
-            total: Tensor | None = None
-            for i, j in pairs:
-                columns = torch.fft.fft(_laid(half.flatten(0, -3)[i][strip], fft[0], 0))
-                scene = known.flatten(0, -3)[j][strip]
-                term = scene * columns.conj() if turned else scene.conj() * columns
-                total = term if total is None else total.add_(term)
-            if total is not None:
-                _take(torch.fft.ifft(total), out[strip], start[0])
-    return _rows_of(result, fft[1], shape[1], start[1]).reshape(*leading, *shape)
+    image = slope.new_empty(len(terms), *shape)
+    back, desk = _columns_like(slope, known.shape[-2], shape[0]), _desk(known, fft[0])
+    half = [_columns_like(slope, known.shape[-2], slopes.shape[-2]) for _ in terms[0]]
+    for pairs, out in zip(terms, image, strict=True):
+        for (i, _), columns in zip(pairs, half, strict=True):
+            _to_columns(slopes[i], columns, fft[1], 0)
+        for strip in _strips(len(back), fft[0]):
+            total = torch.zeros_like(desk[: strip.stop - strip.start])
+            for (_, j), columns in zip(pairs, half, strict=True):
+                total.addcmul_(known[j, strip], torch.fft.fft(_laid(columns[strip], desk, 0)).conj_physical_())
+            _take(torch.fft.ifft(total if turned else total.conj_physical_()), back[strip], start[0])
+        _to_image(back, out, fft[1], start[1])
+    return image.reshape(*leading, *shape)
 
 
 # --- passes ---------------------------------------------------------------------------------------
-def _row_spectra(values: Tensor, columns: int, start: int) -> Tensor:
-    """Returns [..., columns // 2 + 1, H], at least three axes: the rows' half spectra, transposed."""
-    planes = values.reshape(-1, *values.shape[-2:])
-    rows = planes.shape[-2]
-    half = _empty_columns(values, len(planes), columns // 2 + 1, rows)
-    for plane, out in zip(planes, half, strict=True):
-        for block in _strips(rows, columns):
-            out[:, block] = torch.fft.rfft(_laid(plane[block], columns, start)).mT
-    return half.unflatten(0, values.shape[:-2] or (1,))
+def _to_columns(plane: Tensor, half: Tensor, columns: int, start: int) -> None:
+    """Writes to `half` [columns // 2 + 1, H] the half spectra of a plane's rows, transposed."""
+    desk = _desk(plane, columns)
+    for block in _strips(plane.shape[0], columns):
+        half[:, block] = torch.fft.rfft(_laid(plane[block], desk, start)).mT
 
 
-def _empty_columns(like: Tensor, planes: int, columns: int, rows: int) -> Tensor:
-    """Returns room for transposed planes, whose columns never lie a multiple of 4 KB apart."""
-    dtype = torch.complex128 if like.dtype == torch.float64 else torch.complex64
+def _to_image(half: Tensor, image: Tensor, columns: int, start: int) -> None:
+    """Writes to `image` [H, W] the rows whose half spectra lie transposed in `half` [columns // 2 + 1, H]."""
+    for block in _strips(image.shape[0], columns):
+        _take(torch.fft.irfft(half[:, block].mT, n=columns), image[block], start)
+
+
+def _columns_like(values: Tensor, columns: int, rows: int) -> Tensor:
+    """Returns room for a transposed plane, whose columns never lie a multiple of 2 KB apart."""
+    dtype = torch.complex128 if values.dtype == torch.float64 else torch.complex64
     pad = 8 if rows % 256 == 0 else 0
-    return torch.empty(planes, columns, rows + pad, dtype=dtype, device=like.device)[..., :rows]
+    return torch.empty(columns, rows + pad, dtype=dtype, device=values.device)[:, :rows]
 
 
-def _rows_of(half: Tensor, columns: int, width: int, start: int) -> Tensor:
-    """Returns [..., H, width], real, of the rows' half spectra [..., columns // 2 + 1, H]."""
-    rows = half.shape[-1]
-    image = torch.empty(*half.shape[:-2], rows, width, dtype=half.real.dtype, device=half.device)
-    for plane, out in zip(half.flatten(0, -3), image.flatten(0, -3), strict=True):
-        for block in _strips(rows, columns):
-            _take(torch.fft.irfft(plane[:, block].mT, n=columns), out[block], start)
-    return image
+def _step(length: int) -> int:
+    return min(256, max(16, STRIP_ELEMENTS // length))
 
 
 def _strips(count: int, length: int) -> Iterator[slice]:
     """Yields slices of `count` transforms of `length`, each what the caches hold."""
-    step = min(256, max(16, STRIP_ELEMENTS // length))
-    return (slice(first, min(first + step, count)) for first in range(0, count, step))
+    return (slice(first, min(first + _step(length), count)) for first in range(0, count, _step(length)))
 
 
-def _laid(values: Tensor, length: int, start: int) -> Tensor:
-    """Returns values [n, m] on `length` points of their last axis, rolled back by `start`, zeros elsewhere."""
-    width = values.shape[-1]
-    if width == length and start == 0:
-        return values
-    laid = values.new_zeros(values.shape[0], length)
+def _desk(like: Tensor, length: int) -> Tensor:
+    """Returns zeros for the transforms of one strip."""
+    return like.new_zeros(_step(length), length)
+
+
+def _laid(values: Tensor, desk: Tensor, start: int) -> Tensor:
+    """Returns values [n, m] on the desk's points of the last axis, rolled back by `start`, zeros elsewhere.
+
+    A desk serves one width and start, so that its zeros stay.
+    """
+    width, length = values.shape[-1], desk.shape[-1]
+    laid = desk[: values.shape[0]]
     laid[:, : width - start] = values[:, start:]
     if start:
         laid[:, length - start :] = values[:, :start]
@@ -153,24 +178,21 @@ def _laid(values: Tensor, length: int, start: int) -> Tensor:
 
 def _take(laid: Tensor, out: Tensor, start: int) -> None:
     """Writes to `out` [n, m] what `_laid` had laid."""
-    width = out.shape[-1]
-    out[:, start:] = laid[:, : width - start]
+    out[:, start:] = laid[:, : out.shape[-1] - start]
     if start:
         out[:, :start] = laid[:, laid.shape[-1] - start :]
 
 
-def _planes(stored: Tensor, batch: tuple[int, ...]) -> list[int]:
-    """Returns which plane of `stored` serves each plane of the broadcast batch."""
-    own = stored.shape[:-2]
+def _planes(own: tuple[int, ...], batch: tuple[int, ...]) -> list[int]:
+    """Returns which of the planes [own] serves each plane of the broadcast batch."""
     return torch.arange(math.prod(own)).reshape(own).expand(batch).flatten().tolist()
 
 
 def _inside(spectrum: Tensor) -> Tensor:
-    """Returns a spectrum as it lies in memory, with at least one leading axis."""
-    stored = spectrum.mT.contiguous()
-    return stored[None] if stored.ndim == 2 else stored
+    """Returns a spectrum as it lies in memory, [planes, nx // 2 + 1, ny]."""
+    return spectrum.mT.contiguous().reshape(-1, spectrum.shape[-1], spectrum.shape[-2])
 
 
-def _outside(stored: Tensor, like: Tensor) -> Tensor:
-    """Returns a stored spectrum in the shape of `torch.fft.rfft2`, with the leading axes of `like`."""
-    return (stored[0] if like.ndim == 2 else stored).mT
+def _outside(stored: Tensor, leading: tuple[int, ...]) -> Tensor:
+    """Returns stored planes in the shape of `torch.fft.rfft2`, with these leading axes."""
+    return stored.reshape(*leading, *stored.shape[-2:]).mT
