@@ -145,7 +145,11 @@ class Peer:
 
     def close(self) -> None:
         """Ends the worker."""
-        self._process.communicate(timeout=30)
+        try:
+            self._process.communicate(timeout=30)
+        except subprocess.TimeoutExpired:  # a busy machine, or a peer that hangs at its exit
+            self._process.kill()
+            self._process.wait()
 
 
 def table(title: str, seconds: Mapping[str, list[float]], base: str) -> tuple[str, list[dict[str, Any]]]:
