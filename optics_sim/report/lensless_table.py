@@ -23,6 +23,11 @@ TITLES = {"pinhole": "Pinhole", "open": "Full open", "random": "Random", "lwoc":
           "tv": "Learned, TV", "inv": "Learned, Inv", "rip": "Learned, RIP", "identity": "Identity camera", "black": "Black camera"}
 REGIME_TITLES = {"quarter_well": "exposure set per mask to a quarter of the well", "common": "one exposure for all masks"}
 RECOVERIES = ("mean_face", "wiener", "tikhonov", "fista", "admm_tv", "wrong_mask", "wrong_cells_1%", "wrong_cells_5%", "decoder")
+RECOVERED = (("public/auc", "Public face network on what was recovered: verification AUC"),
+             ("psnr", "Recovered against true scene: PSNR, dB"), ("ssim", "Recovered against true scene: SSIM"),
+             ("nmi", "Recovered against true scene: normalised mutual information, 1 to 2"),
+             ("face_found", "Share of recovered pictures in which a face detector finds a face"))
+Table = tuple[list[str], list[list[Cell]], str, list[str]]
 GOAL = 0.10  # learned above random
 
 
@@ -30,10 +35,50 @@ def write_table(out: Path, setting: Setting, record: Run) -> Path:
     """Writes page, `report.json` and `table.csv` into the table's folder; returns the page's path."""
     rows = read_rows(out)
     measures = _all_measures(rows)
-    record.report(measures, setting=setting.model_dump(mode="json"), orderings=_ordering_records(rows),
+    record.report(measures, setting=_named(setting), orderings=_ordering_records(rows),
                   weights=json.loads((out / "weights.json").read_text(encoding="utf-8")))
     write_atomically(out / "table.csv", _csv(rows).encode())
+    write_atomically(out / "table.md", _markdown(setting, rows).encode())
     return _page(out, setting, rows, measures).write(out / "table.html")
+
+
+def _named(setting: Setting) -> dict[str, object]:
+    """Returns the setting with names in place of this machine's paths, so that a report can be shown to others."""
+    plain = setting.model_dump(mode="json", exclude={"out"})
+    named = {key: Path(plain[key]).name for key in ("data", "verifier", "detector", "start") if plain[key]}
+    return {**plain, **named, "others": [Path(other).name for other in setting.others]}
+
+
+def _markdown(setting: Setting, rows: Rows) -> str:
+    """Returns the table's heart as Markdown: recognition, attacks on strangers, orderings and goals; no picture."""
+    size = (setting.scene[0], setting.cells[0])
+    seeds = max((len(group) for group in rows.values()), default=0)
+    parts = [f"# Lensless privacy camera, scene {size[0]}, mask {size[1]}, {Path(setting.data).name}, {seeds} seed(s)",
+             f"Everything is simulated. {next(iter(rows.values()))[0].cohort} Mean [95 % interval over people and seeds]."]
+    for regime in (name for name in REGIMES if _masks(rows, name)):
+        parts.append(f"## {REGIME_TITLES[regime].capitalize()}")
+        tables = [_recognition(rows, regime, size), _identity(rows, regime)]
+        tables += [_recovered(rows, regime, metric, caption) for metric, caption in RECOVERED]
+        parts += [as_markdown(table) for table in tables]
+    parts += ["## Orderings and goals", as_markdown(_orderings(rows, size)), as_markdown(_goals(rows)), as_markdown(_curve(rows))]
+    parts += [as_markdown(_controls(rows[(kind, "quarter_well")], kind)) for kind in CONTROLS if (kind, "quarter_well") in rows]
+    return "\n\n".join(parts) + "\n"
+
+
+def as_markdown(table: Table) -> str:
+    """Returns a table as Markdown, its caption above and its notes below."""
+    headers, body, caption, notes = table
+    lines = [f"**{caption}**", "", "| " + " | ".join(headers) + " |", "|" + "---|" * len(headers)]
+    lines += ["| " + " | ".join(_cell_text(cell) for cell in row) + " |" for row in body]
+    return "\n".join([*lines, "", *notes]).rstrip()
+
+
+def _cell_text(cell: Cell) -> str:
+    if isinstance(cell, Measure):
+        return cell.text(3 if cell.unit == "1" else 2)
+    if isinstance(cell, float):
+        return f"{cell:.3f}"
+    return "-" if cell is None else str(cell)
 
 
 def _all_measures(rows: Rows) -> list[Measure]:
@@ -65,11 +110,8 @@ def _page(out: Path, setting: Setting, rows: Rows, measures: list[Measure]) -> P
         page.table(*_recognition(rows, regime, size))
         page.section(f"Attacks on strangers: {REGIME_TITLES[regime]}")
         page.table(*_identity(rows, regime))
-        page.table(*_recovered(rows, regime, "public/auc", "Public face network on what was recovered: verification AUC"))
-        page.table(*_recovered(rows, regime, "psnr", "Recovered against true scene: PSNR, dB"))
-        page.table(*_recovered(rows, regime, "ssim", "Recovered against true scene: SSIM"))
-        page.table(*_recovered(rows, regime, "nmi", "Recovered against true scene: normalised mutual information, 1 to 2"))
-        page.table(*_recovered(rows, regime, "face_found", "Share of recovered pictures in which a face detector finds a face"))
+        for metric, caption in RECOVERED:
+            page.table(*_recovered(rows, regime, metric, caption))
         page.figure(_tradeoff(rows, regime), "Recognition of the enrolled against the strongest attacker on strangers.",
                     "scatter plot of accuracy and strongest AUC, one point a mask")
     page.section("Does the paper's ordering hold?", "The interval is that of the difference in accuracy, in pairs of the same seeds "
@@ -86,9 +128,6 @@ def _page(out: Path, setting: Setting, rows: Rows, measures: list[Measure]) -> P
     page.section("Masks")
     page.gallery(_mask_pictures(out, rows))
     return page.section("Everything").measures(measures)
-
-
-Table = tuple[list[str], list[list[Cell]], str, list[str]]
 
 
 def _masks(rows: Rows, regime: str) -> list[tuple[str, list[Row]]]:
