@@ -27,6 +27,7 @@ SHOWN = ("scene", "code", "wiener", "tikhonov", "fista", "admm_tv", "wrong_mask"
 CAPTIONS = {"scene": "scene", "code": "what the sensor records", "wiener": "Wiener", "tikhonov": "Tikhonov", "fista": "FISTA",
             "admm_tv": "ADMM-TV", "wrong_mask": "Tikhonov, wrong mask", "decoder": "learned decoder", "mean_face": "mean face (no camera)"}
 PEOPLE_SHOWN = 3
+ATTRIBUTE = "code/attribute/"
 Pictures = dict[str, NDArray[np.float32]]
 
 
@@ -95,6 +96,8 @@ def _page(out: Path, setting: Setting, design: CameraDesign, rows: dict[str, Row
                 "scatter plot of accuracy against the strongest attacker's AUC")
     page.section("Attacks", "Verification AUC on people nobody trained on; chance is 0.5. In small: the interval over people.")
     page.table(*_attack_table(rows, label))
+    if attributes := [s.name for s in rows[label].samples if s.name.startswith(ATTRIBUTE)]:
+        page.table(*_attribute_table(rows, label, attributes))
     page.section("Controls", "An attack that cannot break a clear camera proves nothing; one that breaks a capped camera cheats.")
     for kind in CONTROLS:
         page.table(*_control_table(rows[kind], kind))
@@ -143,7 +146,8 @@ def _tradeoff(rows: dict[str, Row]) -> str:
 
 def _attack_table(rows: dict[str, Row], label: str) -> Table:
     row = rows[label]
-    attacks = list(dict.fromkeys(name.rpartition("/")[0].removesuffix("/public") for name in names([row]) if "/" in name))
+    known = [name for name in names([row]) if "/" in name and not name.startswith(ATTRIBUTE)]
+    attacks = list(dict.fromkeys(name.rpartition("/")[0].removesuffix("/public") for name in known))
     body: list[list[Cell]] = []
     for attack in attacks:
         auc = measure([row], f"{attack}/auc") if attack.startswith("code/") else measure([row], f"{attack}/public/auc")
@@ -153,6 +157,17 @@ def _attack_table(rows: dict[str, Row], label: str) -> Table:
     return ["Attack", "Verification AUC", "Same attack, people shuffled", "PSNR, dB", "SSIM", "NMI", "Face found"], body, \
         f"{TITLES[label]}: every attack", ["AUC of a recovered picture is a public face network's (give one with --verifier); the row "
                                           "'scene' is the same network on the clear scene: its ceiling."]
+
+
+def _attribute_table(rows: dict[str, Row], label: str, attributes: list[str]) -> Table:
+    body: list[list[Cell]] = []
+    for name in attributes:
+        low, high = rows[label].sample(name).shuffled or (0.5, 0.5)
+        body.append([name.removeprefix(ATTRIBUTE).replace("_", " "), measure([rows[label]], name), f"{low:.2f} to {high:.2f}",
+                     measure([rows["pinhole"]], name), *(measure([rows[kind]], name) for kind in CONTROLS)])
+    return ["Attribute", TITLES[label], "Same attack, people shuffled", *(TITLES[k] for k in ("pinhole", *CONTROLS))], body, \
+        "Attributes of strangers read from the code: balanced accuracy", [
+            "A ridge classifier on codes of the attacker's people; each interval is a 95 % one, so of many some miss by chance."]
 
 
 def _control_records(rows: dict[str, Row]) -> list[dict[str, object]]:
