@@ -344,3 +344,16 @@ def test_open_start_of_every_mask_has_the_settings_size(tmp_path):
     setting = setting_of(tmp_path)
     design = start_design(OpenPattern(), setting.scene, setting.cells, sensor=setting.sensor)
     assert design.readout.shape == (16, 16) and design.optics.cells == (16, 16)
+
+
+def test_the_same_people_under_three_seeds_are_not_three_times_as_many():
+    """Percentiles over 10 people cover about 0.90; averaging the seeds' replicates instead of pooling covers about 0.8."""
+    drawn, trials, covered = np.random.default_rng(7), 200, 0
+    people = np.repeat(np.arange(10), 5)
+    for trial in range(trials):
+        effects = drawn.normal(0.0, 1.0, 10)
+        seeds = [grouped_mean("accuracy", effects[people] + drawn.normal(0.0, 0.3, 50), people, np.random.default_rng([trial, s]))
+                 for s in range(3)]
+        low, high = combined(seeds).interval or (np.nan, np.nan)
+        covered += low <= 0.0 <= high
+    assert 0.87 <= covered / trials <= 0.99
