@@ -15,7 +15,7 @@ from optics_sim.design import CameraDesign, LenslessOptics, write_atomically
 from optics_sim.learning.journal import read_losses
 from optics_sim.measure import Measure
 from optics_sim.report import figures
-from optics_sim.report.lensless_table import TITLES, Table
+from optics_sim.report.lensless_table import TITLES, Table, controls_table, tradeoff
 from optics_sim.report.page import Cell, Page
 from optics_sim.report.rows import control_findings, measure, names, strongest_measure
 from optics_sim.report.study import StudyPair, build_study
@@ -92,7 +92,8 @@ def _page(out: Path, setting: Setting, design: CameraDesign, rows: dict[str, Row
     page.figure((out / "figures" / "psf.png").read_bytes(), "Point-spread function on the sensor, with diffraction.",
                 "PSF, linear and logarithmic")
     page.section("Trade-off", "To the right, the enrolled are recognised better; lower, strangers are safer.")
-    page.figure(_tradeoff(rows), "Masks compared, each with a freshly trained recogniser and freshly trained attackers.",
+    compared = [(name, [row]) for name, row in rows.items() if name not in CONTROLS]
+    page.figure(tradeoff(compared), "Masks compared, each with a freshly trained recogniser and freshly trained attackers.",
                 "scatter plot of accuracy against the strongest attacker's AUC")
     page.section("Attacks", "Verification AUC on people nobody trained on; chance is 0.5. In small: the interval over people.")
     page.table(*_attack_table(rows, label))
@@ -100,7 +101,7 @@ def _page(out: Path, setting: Setting, design: CameraDesign, rows: dict[str, Row
         page.table(*_attribute_table(rows, label, attributes))
     page.section("Controls", "An attack that cannot break a clear camera proves nothing; one that breaks a capped camera cheats.")
     for kind in CONTROLS:
-        page.table(*_control_table(rows[kind], kind))
+        page.table(*controls_table([rows[kind]], kind))
     page.section("Training")
     curves = read_losses(out / main_mask(setting).folder)
     if curves:
@@ -135,15 +136,6 @@ def _short_table(rows: dict[str, Row]) -> Table:
         "One seed: a claim needs `privcam table`."]
 
 
-def _tradeoff(rows: dict[str, Row]) -> str:
-    points = []
-    for label, row in rows.items():
-        if label not in CONTROLS:
-            accuracy, best = measure([row], "accuracy"), strongest_measure([row])
-            points.append((TITLES[label], accuracy.value or 0.0, accuracy.interval, best.value or 0.5, best.interval))
-    return figures.tradeoff_figure(points, "accuracy on the enrolled", "strongest attacker's AUC on strangers", better=(1, -1), chance=0.5)
-
-
 def _attack_table(rows: dict[str, Row], label: str) -> Table:
     row = rows[label]
     known = [name for name in names([row]) if "/" in name and not name.startswith(ATTRIBUTE)]
@@ -173,13 +165,6 @@ def _attribute_table(rows: dict[str, Row], label: str, attributes: list[str]) ->
 def _control_records(rows: dict[str, Row]) -> list[dict[str, object]]:
     return [{"camera": kind, "attack": name, "value": value.value, "demanded": demand, "passed": ok}
             for kind in CONTROLS for name, value, demand, ok in control_findings([rows[kind]], kind)]
-
-
-def _control_table(row: Row, kind: str) -> Table:
-    findings = control_findings([row], kind)
-    passed = sum(ok for *_, ok in findings)
-    body: list[list[Cell]] = [[name, value, demand, "passed" if ok else "FAILED"] for name, value, demand, ok in findings]
-    return ["Attack", "Value", "Demanded", "Control"], body, f"{TITLES[kind]}: {passed} of {len(findings)} passed", []
 
 
 def _camera_table(design: CameraDesign) -> Table:

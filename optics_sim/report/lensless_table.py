@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from optics_sim.attacks.evaluate import Row
@@ -61,7 +61,7 @@ def _markdown(setting: Setting, rows: Rows) -> str:
         tables += [_recovered(rows, regime, metric, caption) for metric, caption in RECOVERED]
         parts += [as_markdown(table) for table in tables]
     parts += ["## Orderings and goals", as_markdown(_orderings(rows, size)), as_markdown(_goals(rows)), as_markdown(_curve(rows))]
-    parts += [as_markdown(_controls(rows[(kind, "quarter_well")], kind)) for kind in CONTROLS if (kind, "quarter_well") in rows]
+    parts += [as_markdown(controls_table(rows[(kind, "quarter_well")], kind)) for kind in CONTROLS if (kind, "quarter_well") in rows]
     return "\n\n".join(parts) + "\n"
 
 
@@ -112,7 +112,7 @@ def _page(out: Path, setting: Setting, rows: Rows, measures: list[Measure]) -> P
         page.table(*_identity(rows, regime))
         for metric, caption in RECOVERED:
             page.table(*_recovered(rows, regime, metric, caption))
-        page.figure(_tradeoff(rows, regime), "Recognition of the enrolled against the strongest attacker on strangers.",
+        page.figure(tradeoff(_masks(rows, regime)), "Recognition of the enrolled against the strongest attacker on strangers.",
                     "scatter plot of accuracy and strongest AUC, one point a mask")
     page.section("Does the paper's ordering hold?", "The interval is that of the difference in accuracy, in pairs of the same seeds "
                  "and people: held when all of it is above zero, not held when all is below, undecided otherwise.")
@@ -124,7 +124,7 @@ def _page(out: Path, setting: Setting, rows: Rows, measures: list[Measure]) -> P
     page.section("Controls", "An attack that cannot break a clear camera proves nothing; one that breaks a capped camera cheats.")
     for kind in CONTROLS:
         if (kind, "quarter_well") in rows:
-            page.table(*_controls(rows[(kind, "quarter_well")], kind))
+            page.table(*controls_table(rows[(kind, "quarter_well")], kind))
     page.section("Masks")
     page.gallery(_mask_pictures(out, rows))
     return page.section("Everything").measures(measures)
@@ -171,9 +171,10 @@ def _recovered(rows: Rows, regime: str, metric: str, caption: str) -> Table:
     return ["Mask", *(name.replace("_", " ") for name in columns)], body, caption, notes
 
 
-def _tradeoff(rows: Rows, regime: str) -> str:
+def tradeoff(masks: Iterable[tuple[str, Sequence[Row]]]) -> str:
+    """Returns the SVG of accuracy against the strongest attacker, one point for each (label, rows over seeds)."""
     points = []
-    for label, group in _masks(rows, regime):
+    for label, group in masks:
         accuracy, best = measure(group, "accuracy"), strongest_measure(group)
         points.append((TITLES[label], accuracy.value or 0.0, accuracy.interval, best.value or 0.5, best.interval))
     return figures.tradeoff_figure(points, "accuracy on the enrolled", "strongest attacker's AUC on strangers", better=(1, -1), chance=0.5)
@@ -241,7 +242,8 @@ def _curve(rows: Rows) -> Table:
         "Pairs are pictures of other people; how many there are in all is said under \"Who is who\"."]
 
 
-def _controls(group: Sequence[Row], kind: str) -> Table:
+def controls_table(group: Sequence[Row], kind: str) -> Table:
+    """Returns the table of a control camera: each attack, what was demanded of it, and whether it passed."""
     findings = control_findings(group, kind)
     passed = sum(ok for *_, ok in findings)
     body: list[list[Cell]] = [[name, value, demand, "passed" if ok else "FAILED"] for name, value, demand, ok in findings]
