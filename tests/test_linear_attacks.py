@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from optics_sim.attacks import linear
+from optics_sim.attacks import admm, linear
 from optics_sim.attacks.admm import admm_full
 from optics_sim.attacks.linear import admm_tv, data_residual, fista, linear_camera, tikhonov, wiener, wrong_cells
 from optics_sim.errors import PrivcamError
@@ -193,6 +193,14 @@ def test_four_state_admm_equals_the_textbook_form(iterations: int) -> None:
     expected = textbook_admm(data, psf, iterations).float()
     ours = admm_full(data, psf, iterations)
     assert (ours - expected).norm() <= 1e-4 * expected.norm()
+
+
+@pytest.mark.slow
+def test_compiled_passes_equal_the_eager_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    data, psf = full_size_case()
+    eager = admm_full(data, psf, 20)
+    monkeypatch.setattr(admm, "LARGE", 1)
+    assert (admm_full(data, psf, 20) - eager).norm() <= 1e-6 * eager.norm()
 
 
 @pytest.mark.parametrize(("fraction", "count"), [(0.01, 10), (0.05, 51), (1e-6, 1), (1.0, 1024)])

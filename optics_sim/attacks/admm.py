@@ -7,7 +7,8 @@ h = mu1 H v, one iteration is
     z <- (2 h - z + y) mu1 / (mask + mu1) + z - h
     s <- s + v - relu(2 v + s)
     v <- F^-1 [ (F(-mu3 s - mu2 D^T q) + conj(H) F z) / (mu1 |H|^2 + mu2 |D|^2 + mu3) ]
-so that H v comes out of the same spectrum: four real transforms in two batched calls.
+so that H v comes out of the same spectrum: four real transforms in two batched calls. On large grids the two
+elementwise parts are compiled, and each is one pass over memory.
 
 Reference: Boyd et al., Distributed optimization via ADMM (2011), sec. 3; Antipa et al., DiffuserCam, Optica 5
 (2018), eqs. 8 to 10.
@@ -15,11 +16,14 @@ Reference: Boyd et al., Distributed optimization via ADMM (2011), sec. 3; Antipa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from torch import Tensor
 
+from optics_sim.compiled import compiled
 from optics_sim.errors import PrivcamError
 from optics_sim.optics.convolution import Grid, Shape, forward_transform, inverse_transform, psf_spectrum
 
@@ -36,6 +40,9 @@ class AdmmWeights:
 LENSLESSPICAM = AdmmWeights(data=1e-6, difference=1e-5, positive=4e-5)
 """The constants of DiffuserCam's tutorial and of LenslessPiCam 1.0.8, for PSFs of unit norm."""
 
+LARGE = 1 << 20
+"""Grid points in all planes together from which a compiled pass is worth its compilation."""
+
 
 def solve_admm(
     data: Tensor, spectrum: Tensor, grid: Grid, weights: AdmmWeights, tau: float, iterations: int,
@@ -48,19 +55,18 @@ def solve_admm(
     anywhere on the grid (as in LenslessPiCam).
     """
     limits, support = _limits(data, grid, tau / weights.difference, confine)
-    states = [torch.zeros_like(data) for _ in range(3)]
-    q_rows, q_columns, s = states
-    v = torch.zeros_like(data)
+    q_rows, q_columns, s = (torch.zeros_like(data) for _ in range(3))
+    v, h = torch.zeros_like(data), torch.zeros_like(data)
     pair = torch.zeros(2, *data.shape, dtype=data.dtype, device=data.device)  # (r, z)
     gain = torch.full(grid.fft, 1.0, dtype=data.dtype, device=data.device)
     gain[: grid.output[0], : grid.output[1]] = weights.data / (1 + weights.data)
     inverse, through = _filters(spectrum, grid, weights, data)
     conjugate = spectrum.conj().resolve_conj()
-    h = torch.zeros_like(data)
+    advance, right_side = _passes(data.device.type == "cpu" and data.numel() >= LARGE)
     for _ in range(iterations):
-        _update_in_place(v, h, q_rows, q_columns, s, pair, data, gain, limits, support, weights.difference, weights.positive)
-        solved, shadow = _solve(pair, conjugate, inverse, through, grid)
-        v, h = solved, shadow
+        advance(v, h, q_rows, q_columns, s, pair[1], data, gain, limits, support)
+        right_side(pair[0], q_rows, q_columns, s, weights.difference, weights.positive)
+        v, h = _solve(pair, conjugate, inverse, through, grid)
     return v[..., : grid.scene[0], : grid.scene[1]].clamp_min(0)
 
 
@@ -98,36 +104,33 @@ def _solve(pair: Tensor, conjugate: Tensor, inverse: Tensor, through: Tensor, gr
     return result[0], result[1]
 
 
-def _update_in_place(
-    v: Tensor, h: Tensor, q_rows: Tensor, q_columns: Tensor, s: Tensor, pair: Tensor, data: Tensor, gain: Tensor,
-    limits: tuple[Tensor, Tensor], support: Tensor | None, mu2: float, mu3: float,
+@cache
+def _passes(large: bool) -> tuple[Callable[..., None], Callable[..., None]]:
+    """Returns `_advance` and `_right_side`, compiled for large grids.
+
+    Together they would be one pass, which would work out each neighbour's q again.
+    """
+    return (compiled(_advance), compiled(_right_side)) if large else (_advance, _right_side)
+
+
+def _advance(
+    v: Tensor, h: Tensor, q_rows: Tensor, q_columns: Tensor, s: Tensor, z: Tensor, data: Tensor, gain: Tensor,
+    limits: tuple[Tensor, Tensor], support: Tensor | None,
 ) -> None:
-    """Moves q, z and s one iteration on and writes r; every array is passed over as few times as torch allows."""
-    r, z = pair[0], pair[1]
+    """Moves q, z and s one iteration on, in place."""
     for axis, q, limit in ((-2, q_rows, limits[0]), (-1, q_columns, limits[1])):
-        difference = _difference(v, axis)
-        q.add_(difference, alpha=2)
-        torch.clamp(q, -limit, limit, out=q)
-        q.sub_(difference)
+        difference = v.roll(1, axis).sub_(v)
+        q.add_(difference, alpha=2).clamp_(-limit, limit).sub_(difference)
     step = torch.sub(data, z).add_(h, alpha=2)
     z.sub_(h).addcmul_(gain, step)
-    positive = torch.add(s, v, alpha=2, out=step).clamp_min_(0)
+    positive = torch.add(s, v, alpha=2).clamp_min_(0)
     s.add_(v).sub_(positive if support is None else positive.mul_(support))
-    torch.add(q_rows, q_columns, out=r)
-    for axis, q in ((-2, q_rows), (-1, q_columns)):
-        last = q.shape[axis] - 1
-        r.narrow(axis, 0, last).sub_(q.narrow(axis, 1, last))
-        r.narrow(axis, last, 1).sub_(q.narrow(axis, 0, 1))
-    r.mul_(mu2).sub_(s, alpha=mu3)
 
 
-def _difference(v: Tensor, axis: int) -> Tensor:
-    """Returns the cyclic difference v[i - 1] - v[i]."""
-    last = v.shape[axis] - 1
-    difference = torch.empty_like(v)
-    torch.sub(v.narrow(axis, 0, last), v.narrow(axis, 1, last), out=difference.narrow(axis, 1, last))
-    torch.sub(v.narrow(axis, last, 1), v.narrow(axis, 0, 1), out=difference.narrow(axis, 0, 1))
-    return difference
+def _right_side(r: Tensor, q_rows: Tensor, q_columns: Tensor, s: Tensor, mu2: float, mu3: float) -> None:
+    """Writes r = -mu3 s - mu2 D^T q."""
+    total = q_rows + q_columns
+    r.copy_(total.sub_(q_rows.roll(-1, -2)).sub_(q_columns.roll(-1, -1)).mul_(mu2).sub_(s, alpha=mu3))
 
 
 def admm_full(

@@ -15,6 +15,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from optics_sim.compiled import compiled
 from optics_sim.errors import PrivcamError
 
 Chain = Callable[[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor], Tensor]
@@ -56,19 +57,7 @@ def compiled_chain() -> Chain:
     The first call compiles for some seconds. Equal to the eager chain bit for bit: no contraction of
     multiply and add, and IEEE square roots, in both.
     """
-    compiled = torch.compile(gaussian_chain, dynamic=False)
-    broken = False
-
-    def run(*arguments: Tensor) -> Tensor:
-        nonlocal broken
-        if not broken:
-            try:
-                return compiled(*arguments)
-            except Exception:  # a missing compiler shows as one of many types, none of them public
-                broken = True
-        return gaussian_chain(*arguments)
-
-    return run
+    return compiled(gaussian_chain)
 
 
 def spawn(generator: torch.Generator, count: int) -> list[torch.Generator]:
