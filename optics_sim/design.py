@@ -16,18 +16,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tomli_w
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from optics_sim.errors import PrivcamError
+from optics_sim.plain import Plain
 
 SCHEMA = 1
 Convolution = Literal["valid", "same", "full", "circular"]
-
-
-class Plain(BaseModel):
-    """Frozen data that refuses unknown fields: a misspelt key in a TOML file is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 # --- patterns -------------------------------------------------------------------------------------

@@ -12,8 +12,8 @@ from typing import Any, Literal
 import tomli_w
 from pydantic import Field, ValidationError
 
-from optics_sim.design import Plain
 from optics_sim.errors import PrivcamError
+from optics_sim.plain import Plain
 
 ConstraintKind = Literal["none", "sim", "tv", "inv", "rip"]
 

@@ -18,13 +18,14 @@ from torch import Tensor
 
 from optics_sim.attacks.judge import Judgement, Judges, as_pictures, judge
 from optics_sim.camera import PrivacyCamera
-from optics_sim.design import CameraDesign, DefocusOptics, LenslessOptics, Plain, write_atomically
+from optics_sim.design import CameraDesign, DefocusOptics, LenslessOptics, write_atomically
 from optics_sim.experiment import Experiment
 from optics_sim.learning.cohort import Cohort
 from optics_sim.learning.pipeline import train_recogniser
 from optics_sim.learning.recognisers import Recogniser
 from optics_sim.learning.seeds import numpy_generator, torch_generator
 from optics_sim.learning.train import Labelled, OnEpoch, all_codes, correct
+from optics_sim.plain import Plain
 from optics_sim.report import metrics
 from optics_sim.report.resampling import Sample, grouped_mean, sample
 
