@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hil.verbs.options import add_common, experiment_of, progress
+from hil.verbs.options import add_common, add_faces, experiment_of, progress
 from optics_sim.errors import PrivcamError
 
 if TYPE_CHECKING:
@@ -30,6 +30,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--mask", type=int, default=32, help="side of the mask in cells (without --design)")
     parser.add_argument("--enrolled", type=int, default=None, help="how many of the largest people are enrolled (default: at most 10)")
     add_common(parser, out=Path("runs/design"))
+    add_faces(parser)
 
 
 def run(arguments: Namespace) -> int:

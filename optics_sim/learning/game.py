@@ -75,7 +75,7 @@ class Game(Generic[B]):
                  epochs: int, generator: torch.Generator) -> None:
         self.players, self._epochs, self.generator = tuple(players), epochs, generator
         self._deal, self._steps_per_epoch = deal, steps_per_epoch
-        self._rates = [(group, group["lr"]) for player in self.players for group in player.groups]
+        self._rates = [[group["lr"] for group in player.groups] for player in self.players]
         self.epoch = 0
 
     @property
@@ -138,5 +138,6 @@ class Game(Generic[B]):
 
     def _set_rates(self, step: int) -> None:
         factor = cosine(step, self._epochs * self._steps_per_epoch) * warm_up(step)
-        for group, rate in self._rates:
-            group["lr"] = rate * factor
+        for player, rates in zip(self.players, self._rates, strict=True):
+            for group, rate in zip(player.groups, rates, strict=True):
+                group["lr"] = rate * factor
