@@ -236,3 +236,13 @@ def _picture(path: Path) -> NDArray[np.uint8]:
         return np.asarray(decode(path.read_bytes()))
     except (OSError, ValueError, SyntaxError) as error:
         raise PrivcamError(f"{path} cannot be read as a picture", got=error, todo="replace the file, or unpack the set again") from None
+
+
+def has_layout(root: Path) -> bool:
+    """Returns whether a folder lies in one of the layouts of clips."""
+    pairs = any(_PAIR.fullmatch(child.name) for child in root.iterdir() if child.is_dir())
+    return (root / "clips.json").is_file() or bool(_annotations(root)) or pairs or bool(_videos(root))
+
+
+def _videos(root: Path) -> list[Path]:
+    return sorted(path for path in root.glob("*/*") if path.suffix.lower() in VIDEO_SUFFIXES)

@@ -236,3 +236,15 @@ def _attributes(owners: Sequence[Recording]) -> tuple[dict[str, NDArray[np.int64
 
 def _coloured(frame: NDArray[np.uint8], in_colour: bool) -> NDArray[np.uint8]:
     return np.repeat(frame[..., None], 3, axis=2) if in_colour and frame.ndim == 2 else frame
+
+
+def is_clip_source(source: str) -> bool:
+    """Returns whether a source is one of clips and not of photographs: a generator's form, or a folder in a layout of clips."""
+    if source.startswith("semireal:"):
+        return True
+    if source.startswith("synthetic:"):
+        return source.count(":") == 4
+    path, root = Path(source), data_root()
+    if not path.exists() and root is not None:
+        path = root / path
+    return path.is_dir() and has_layout(path)

@@ -43,14 +43,14 @@ def _cohort(rows: Rows) -> str:
 
 
 def _tables(out: Path, rows: Rows) -> list[Table]:
-    found = [_trade(rows), _attacks(rows), _restored(rows), _learned(out, rows), _orderings(rows), _sweep(rows), _costs(rows)]
-    return found + [_controls(rows[kind], kind) for kind in CONTROLS if kind in rows]
+    found = [trade_table(rows), attacks_table(rows), restored_table(rows), learned_table(out, rows), _orderings(rows), _sweep(rows), cost_table(rows)]
+    return found + [controls_table(rows[kind], kind) for kind in CONTROLS if kind in rows]
 
 
 def _page(setting: ClipSetting, rows: Rows, tables: list[Table], measures: list[Measure]) -> Page:
     page = Page(_title(setting, rows), "actions stay recognisable; who acts should not")
     page.section("Who is who", _cohort(rows))
-    page.figure(_scatter(rows), "Actions recognised against the strongest identity attack; down and to the right is better.",
+    page.figure(scatter(rows), "Actions recognised against the strongest identity attack; down and to the right is better.",
                 "scatter plot of action accuracy and the strongest identity attack, one point an encoder")
     for table in tables:
         page.section(table[2])
@@ -62,7 +62,8 @@ def _encoders(rows: Rows) -> list[tuple[str, list[Row]]]:
     return [(label, group) for label, group in rows.items() if label not in CONTROLS]
 
 
-def _scatter(rows: Rows) -> str:
+def scatter(rows: Rows) -> str:
+    """Returns the SVG of action accuracy against the strongest identity attack, one point an encoder."""
     points = []
     for label, group in _encoders(rows):
         action, identity = measure(group, "accuracy"), measure(group, "strongest")
@@ -70,7 +71,8 @@ def _scatter(rows: Rows) -> str:
     return figures.tradeoff_figure(points, "action accuracy on actors never seen", "strongest identity attack", better=(1, -1), chance=None)
 
 
-def _trade(rows: Rows) -> Table:
+def trade_table(rows: Rows) -> Table:
+    """Returns the table of actions recognised and identities attacked, beside published figures."""
     headers = ["Encoder", "Action accuracy", "Strongest identity attack", "which", "(A + 1 - P) / 2", "Paper's action, KTH",
                "Paper's identity, KTH"]
     body: list[list[Cell]] = []
@@ -81,7 +83,8 @@ def _trade(rows: Rows) -> Table:
     return headers, body, "What is recognised, and who", [f"Paper: {published.SOURCE}. Orderings may be compared, numbers may not."]
 
 
-def _attacks(rows: Rows) -> Table:
+def attacks_table(rows: Rows) -> Table:
+    """Returns the table of every identity attacker on every encoder."""
     attacks = list(dict.fromkeys(name for _, group in _encoders(rows) for name in names(group) if name.startswith("identity/")))
     body: list[list[Cell]] = [[label, *(measure(group, name) for name in attacks)] for label, group in _encoders(rows)]
     return ["Encoder", *(name.removeprefix("identity/") for name in attacks)], body, "Who was it? Every attacker, trained afresh", [
@@ -89,14 +92,16 @@ def _attacks(rows: Rows) -> Table:
         "3D U-Net reconstructs; linear: discriminants of each pixel's mean and spread over time."]
 
 
-def _restored(rows: Rows) -> Table:
+def restored_table(rows: Rows) -> Table:
+    """Returns the table of what the 3D U-Net reconstructs, beside the mean clip."""
     columns = ("restored/psnr", "mean_clip/psnr", "restored/ssim", "mean_clip/ssim")
     body: list[list[Cell]] = [[label, *(measure(group, name) for name in columns)] for label, group in _encoders(rows)]
     return ["Encoder", "PSNR, dB", "of the mean clip", "SSIM", "of the mean clip"], body, "What a 3D U-Net reconstructs", [
         "The mean clip is what an attacker has without any camera."]
 
 
-def _learned(out: Path, rows: Rows) -> Table:
+def learned_table(out: Path, rows: Rows) -> Table:
+    """Returns the table of the learned blur, range and thresholds."""
     body: list[list[Cell]] = []
     for label, group in _encoders(rows):
         for row in group:
@@ -139,7 +144,8 @@ def _sweep(rows: Rows) -> Table:
         f"Area below the front of (action accuracy, 1 - identity), from (0, 0): {area}."]
 
 
-def _costs(rows: Rows) -> Table:
+def cost_table(rows: Rows) -> Table:
+    """Returns the table of parameters and operations, beside published ones."""
     body: list[list[Cell]] = [[label, measure(group, "parameters"), measure(group, "operations_paper"), measure(group, "operations")]
                               for label, group in _encoders(rows) if group[0].sample("operations").value is not None]
     for name, cost in (("BDQ, published", BDQ_PUBLISHED), ("Wu et al., published", WU)):
@@ -148,7 +154,8 @@ def _costs(rows: Rows) -> Table:
         "Published: 16 frames of 224x224x3."]
 
 
-def _controls(group: list[Row], kind: str) -> Table:
+def controls_table(group: list[Row], kind: str) -> Table:
+    """Returns the table of a control camera: each attack, what was demanded of it, and whether it passed."""
     body: list[list[Cell]] = []
     passed = 0
     for row in group:
