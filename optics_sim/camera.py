@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optics_sim.design import CameraDesign, Convolution, DefocusOptics, LenslessOptics, RowsPattern
+from optics_sim.encoders.factory import LearnableEncoder, encode, encoder_module
 from optics_sim.errors import PrivcamError
 from optics_sim.optics.convolution import convolve
 from optics_sim.optics.mask import LearnableMask
@@ -25,13 +26,14 @@ WAVE_MARGIN = 2  # code pixels added on each side of a PSF for diffracted light
 class PrivacyCamera(nn.Module):
     """A camera made of a design: scene in, int8 code out, differentiable down to the mask.
 
-    `mask` is None for a fixed design; then the PSF is computed once. `auto_exposure` fills a quarter of the
+    `mask` is None for a fixed design; then the PSF is computed once. `encoder` is one that learns (it has `to_spec`),
+    None for the design's own, whose parameters stay. `auto_exposure` fills a quarter of the
     well whatever the mask lets through (used while a mask is trained).
     """
 
     _fixed_psf: Tensor
 
-    def __init__(self, design: CameraDesign, mask: LearnableMask | None = None) -> None:
+    def __init__(self, design: CameraDesign, mask: LearnableMask | None = None, encoder: nn.Module | None = None) -> None:
         super().__init__()
         if mask is not None and not isinstance(design.optics, LenslessOptics):
             raise PrivcamError("only lensless optics have a learnable mask", got=design.optics.kind, allowed="lensless",
@@ -39,6 +41,8 @@ class PrivacyCamera(nn.Module):
         self.design = design
         self.mask = mask
         self.sensor = SensorModel(design.sensor, design.exposure, design.readout)
+        self.encoder = encoder_module(design.encoder).requires_grad_(False) if encoder is None else encoder
+        self._encoder_learns = encoder is not None
         self.register_buffer("_fixed_psf", None if mask is not None else _psf(design))
 
     @classmethod
@@ -47,10 +51,14 @@ class PrivacyCamera(nn.Module):
         return cls(design)
 
     def to_design(self, name: str | None = None) -> CameraDesign:
-        """Returns this camera's design: itself when nothing was learned, else the learned pattern and its parent."""
-        if self.mask is None:
+        """Returns this camera's design: itself when nothing was learned, else what was (pattern, encoder) and its parent."""
+        changes: dict[str, object] = {}
+        if self.mask is not None:
+            changes["optics.pattern"] = self.mask.to_pattern().model_dump()
+        if self._encoder_learns:
+            changes["encoder"] = cast(LearnableEncoder, self.encoder).to_spec().model_dump()
+        if not changes:
             return self.design
-        changes: dict[str, object] = {"optics.pattern": self.mask.to_pattern().model_dump()}
         return self.design.replace(**changes, **({"name": name} if name else {}))
 
     def transmission(self) -> Tensor | None:
@@ -92,9 +100,14 @@ class PrivacyCamera(nn.Module):
         return self.sensor.binned(photons, generator=generator)
 
     def forward(self, scene: Tensor, *, generator: torch.Generator, psf: Tensor | None = None,
-                photons_scale: Tensor | float = 1.0) -> Tensor:
-        """Returns the code [..., h, w]: floats on the int8 grid, with a straight-through gradient."""
-        return self.sensor.code(self.capture(scene, generator=generator, psf=psf, photons_scale=photons_scale))
+                photons_scale: Tensor | float = 1.0, hard: bool = True) -> Tensor:
+        """Returns the encoder's code; for the readout alone [..., h, w]: floats on the int8 grid, straight-through gradient.
+
+        An encoder takes clips, scene [..., T, H, W]. `hard` codes are what the camera sends, soft ones (`hard=False`) are
+        for training the encoder.
+        """
+        codes = self.sensor.code(self.capture(scene, generator=generator, psf=psf, photons_scale=photons_scale))
+        return encode(self.encoder, codes, generator=generator, hard=hard)
 
 
 def image_through(scene: Tensor, psf: Tensor, design: CameraDesign) -> Tensor:

@@ -18,6 +18,7 @@ import tomli_w
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
+from optics_sim.encoding import Encoder, ReadoutEncoder
 from optics_sim.errors import PrivcamError
 from optics_sim.plain import Plain
 
@@ -261,15 +262,6 @@ class Readout(Plain):
         if self.crop[2] % self.bin[0] or self.crop[3] % self.bin[1]:
             raise ValueError(f"bin {self.bin} does not divide crop {self.crop[2:]}")
         return self
-
-
-class ReadoutEncoder(Plain):
-    """No encoder after the readout: the code is the binned 8-bit measurement."""
-
-    kind: Literal["readout"] = "readout"
-
-
-Encoder = Annotated[ReadoutEncoder, Field(discriminator="kind")]
 
 
 # --- the design -----------------------------------------------------------------------------------
