@@ -11,7 +11,7 @@ from torch import nn
 from optics_sim.camera import PrivacyCamera
 from optics_sim.clip_experiment import ClipExperiment
 from optics_sim.design import CameraDesign, DefocusOptics, Exposure
-from optics_sim.encoders import encoder_module
+from optics_sim.encoders.factory import encoder_module
 from optics_sim.encoding import Encoder
 from optics_sim.learning.clip_cohort import ClipCohort
 from optics_sim.learning.clips import encoder_game, readout_codes
