@@ -67,7 +67,7 @@ class Bdq(nn.Module):
         for index, (below, above) in enumerate(pairwise(tuple(thresholds))):
             thresholds[index + 1] = max(above, below + MIN_GAP_CODES, thresholds[index] + MIN_GAP_CODES)
         low, high = self.input_range.tolist()
-        learned = {"sigma_px": float(self.sigma_px()), "input_range": (low, high), "thresholds": tuple(thresholds)}
+        learned = {"sigma_px": float(self.sigma_px().detach()), "input_range": (low, high), "thresholds": tuple(thresholds)}
         return BdqEncoder.model_validate({**self.spec.model_dump(), **learned})
 
     def sigma_px(self) -> Tensor:
