@@ -12,9 +12,11 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from optics_sim.encoders import bdq
-from optics_sim.encoders.bdq import Bdq, soft_levels
+from optics_sim.encoders.bdq import Bdq
 from optics_sim.encoders.bdq_int import ERROR_CODES, STATE_BITS, IntegerBdq, integer_weights
+from optics_sim.encoders.bdq_soft import Form, soft, soft_levels, soft_slopes
 from optics_sim.encoders.cost import BDQ_PUBLISHED, WU, bdq_parameters, full_cost, paper_cost
+from optics_sim.encoders.gaussian import gaussian_slopes, gaussian_weights
 from optics_sim.encoding import FULL_RANGE, MIN_GAP_CODES, BdqEncoder, even_thresholds
 from optics_sim.errors import PrivcamError
 
@@ -80,7 +82,7 @@ def test_a_static_pixel_lies_on_the_lower_side_of_the_middle_threshold():
 def test_soft_levels_are_the_sum_of_sigmoids_and_finite_far_outside():
     values = torch.linspace(-400, 400, 4001, requires_grad=True)
     thresholds, slope = torch.tensor(even_thresholds((-16, 16), 16)), torch.tensor(5.0 * 15 / 32)
-    soft = soft_levels(values, thresholds, torch.tensor(0.0), slope)
+    soft = soft_levels(values, thresholds, torch.tensor(0.0), slope, 5.0 * 7.5 + 12)
     assert torch.allclose(soft, torch.sigmoid(slope * (values[:, None] - thresholds)).sum(-1), atol=SOFT_LEVELS)
     soft.sum().backward()
     assert values.grad.isfinite().all() and soft.min() >= 0 and soft.max() <= 15
@@ -189,6 +191,20 @@ def test_the_compiled_form_is_the_eager_one(monkeypatch):
     assert torch.allclose(fast, plain, atol=SOFT_LEVELS)
     for one, other in zip(fast_slopes, plain_slopes, strict=True):
         assert torch.allclose(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
+
+
+@pytest.mark.parametrize("difference", [True, False])
+def test_the_written_out_gradient_is_autograds(difference):
+    encoder = Bdq(BdqEncoder(sigma_px=0.9, difference=difference, input_range=(-60, 60)))
+    form, sigma = Form(5, difference, -3, 49.5), encoder.sigma_px().detach().requires_grad_()
+    thresholds, middle, slope = (value.detach() for value in encoder._scale(torch.float32))
+    codes = soft(clips(), gaussian_weights(sigma, 5), form, thresholds.requires_grad_(), middle, slope)
+    given = torch.randn(codes.shape, generator=torch.Generator().manual_seed(1))
+    wanted = torch.autograd.grad(codes, (sigma, thresholds), given)
+    with torch.no_grad():
+        found = soft_slopes(given, clips(), gaussian_weights(sigma, 5), gaussian_slopes(sigma, 5), form, thresholds, middle, slope)
+    for mine, theirs in zip(found, wanted, strict=True):
+        assert torch.allclose(mine, theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()))
 
 
 # --- the range ------------------------------------------------------------------------------------
