@@ -48,7 +48,7 @@ class BdqEncoder(Plain):
         FULL_RANGE, description="(low, high) in code levels: what the soft quantiser scales to 0..levels - 1"
     )
     thresholds: tuple[float, ...] = Field((), description="levels - 1 ascending numbers in code levels, at least 2 apart")
-    hardness: float = Field(5.0, gt=0, le=10, description="slope of the soft quantiser's sigmoids on that scale")
+    hardness: float = Field(5.0, gt=0, le=8, description="slope of the soft quantiser's sigmoids on that scale")
 
     @model_validator(mode="before")
     @classmethod

@@ -5,22 +5,21 @@
     code_t = sum over k of sigmoid(hardness * (s(d_t) - s(threshold_k)))   (soft),   the number of thresholds below d_t (hard)
 
 with s the fixed scale of `input_range` to 0..levels - 1. Nothing is measured on the batch: `measure_range` is a step of
-its own. Deliberately not here: the fixed-point encoder (`bdq_int`), training.
+its own. Deliberately not here: the fixed-point encoder (`bdq_int`), the
+soft arithmetic (`bdq_soft`), training.
 Reference: Kumawat and Nagahara, Privacy-Preserving Action Recognition via Motion Difference Quantization, ECCV 2022,
 section 3. Changed: sigma does learn, order and spacing of the thresholds hold by construction, the range is fixed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cache
 from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from optics_sim.compiled import compiled
+from optics_sim.encoders.bdq_soft import MARGIN, Form, differences, soft, soft_compiled, soft_levels
 from optics_sim.encoders.gaussian import gaussian_weights, separable_blur
 from optics_sim.encoding import MIN_GAP_CODES, BdqEncoder, even_thresholds
 from optics_sim.errors import PrivcamError
@@ -29,7 +28,6 @@ LARGE = 1 << 18
 """Values of a batch of clips from which the compiled soft encoder is worth its compilation."""
 RANGE_SHARES = (0.005, 0.995)
 """The quantiles of the training values between which `measure_range` lays the range."""
-EXPONENT = 80.0  # exp of it is finite in float32, and a sigmoid there is 0 or 1 to the last bit
 SMALLEST_EXCESS = 1e-4  # levels by which a learnable gap starts above the least one: at none its slope would be none
 
 
@@ -67,7 +65,7 @@ class Bdq(nn.Module):
         for index, (below, above) in enumerate(pairwise(tuple(thresholds))):
             thresholds[index + 1] = max(above, below + MIN_GAP_CODES, thresholds[index] + MIN_GAP_CODES)
         low, high = self.input_range.tolist()
-        learned = {"sigma_px": float(self.sigma_px()), "input_range": (low, high), "thresholds": tuple(thresholds)}
+        learned = {"sigma_px": float(self.sigma_px().detach()), "input_range": (low, high), "thresholds": tuple(thresholds)}
         return BdqEncoder.model_validate({**self.spec.model_dump(), **learned})
 
     def sigma_px(self) -> Tensor:
@@ -97,7 +95,7 @@ class Bdq(nn.Module):
     def before_quantiser(self, codes: Tensor, *, time_axis: int = -3) -> Tensor:
         """Returns what the quantiser sees, in code levels: [..., T - 1, h, w] with the difference, else [..., T, h, w]."""
         _check_clip(codes, time_axis, 2 if self.spec.difference else 1)
-        return _differences(self._blurred(codes), time_axis) if self.spec.difference else self._blurred(codes)
+        return differences(self._blurred(codes), time_axis) if self.spec.difference else self._blurred(codes)
 
     def forward(self, codes: Tensor, *, generator: torch.Generator | None = None, hard: bool = True,
                 time_axis: int = -3) -> Tensor:
@@ -110,9 +108,11 @@ class Bdq(nn.Module):
         if hard or not self.spec.quantise:
             return self._quantised(self.before_quantiser(codes, time_axis=time_axis), hard)
         _check_clip(codes, time_axis, 2 if self.spec.difference else 1)
+        form = Form(self.spec.kernel_px, self.spec.difference, time_axis, self._reach())
+        if self.spec.blur and codes.device.type == "cpu" and codes.numel() >= LARGE and not codes.requires_grad:
+            return soft_compiled(codes, self.sigma_px().to(codes.dtype), form, *self._scale(codes.dtype))
         weights = gaussian_weights(self.sigma_px(), self.spec.kernel_px).to(codes.dtype) if self.spec.blur else None
-        soft = _soft_pass(codes.device.type == "cpu" and codes.numel() >= LARGE)
-        return soft(codes, weights, self.spec.difference, time_axis, *self._scale(codes.dtype))
+        return soft(codes, weights, form, *self._scale(codes.dtype))
 
     def step(self, frame: Tensor, state: Tensor | None = None, *, hard: bool = True) -> tuple[Tensor | None, Tensor]:
         """Returns the code of one frame [..., h, w] (None for the first of a difference) and the state for the next one.
@@ -135,11 +135,14 @@ class Bdq(nn.Module):
         if hard:
             edges = self.thresholds().detach().to(values.dtype)
             return torch.searchsorted(edges, values.detach().contiguous()).to(values.dtype)
-        return soft_levels(values, *self._scale(values.dtype))
+        return soft_levels(values, *self._scale(values.dtype), self._reach())
 
     def _scale(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
         """Thresholds, the range's middle, and the sigmoids' slope per code level."""
         return self.thresholds().to(dtype), self.input_range.mean().to(dtype), (self.spec.hardness / self._step()).to(dtype)
+
+    def _reach(self) -> float:
+        return self.spec.hardness * (self.spec.levels - 1) / 2 + MARGIN
 
     def _step(self) -> Tensor:
         return (self.input_range[1] - self.input_range[0]) / (self.spec.levels - 1)
@@ -153,35 +156,6 @@ class Bdq(nn.Module):
         self.raw_gaps.copy_(_inverse_softplus((scaled.diff() - MIN_GAP_CODES / self._step()).clamp_min(SMALLEST_EXCESS)))
         self.start.zero_()
         self.start.copy_(wanted - self.thresholds())
-
-
-def soft_levels(values: Tensor, thresholds: Tensor, middle: Tensor, slope: Tensor) -> Tensor:
-    """Returns sum over k of sigmoid(slope * (values - threshold_k)), of one exponential per value.
-
-    sigmoid(a - b) = 1 / (1 + exp(-a) exp(b)); both exponents are taken from `middle` and held where exp is finite.
-    """
-    falling = torch.exp((slope * (middle - values)).clamp(-EXPONENT, EXPONENT))
-    rising = torch.exp((slope * (thresholds - middle)).clamp(-EXPONENT, EXPONENT))
-    total = torch.reciprocal(1 + falling * rising[0])
-    for index in range(1, rising.shape[0]):
-        total = total + torch.reciprocal(1 + falling * rising[index])
-    return total
-
-
-def _soft(codes: Tensor, weights: Tensor | None, difference: bool, time_axis: int, thresholds: Tensor, middle: Tensor,
-          slope: Tensor) -> Tensor:
-    blurred = codes if weights is None else separable_blur(codes, weights)
-    return soft_levels(_differences(blurred, time_axis) if difference else blurred, thresholds, middle, slope)
-
-
-@cache
-def _soft_pass(large: bool) -> Callable[..., Tensor]:
-    return compiled(_soft) if large else _soft
-
-
-def _differences(frames: Tensor, time_axis: int) -> Tensor:
-    count = frames.shape[time_axis] - 1
-    return frames.narrow(time_axis, 1, count) - frames.narrow(time_axis, 0, count)
 
 
 def _inverse_softplus(value: Tensor) -> Tensor:
