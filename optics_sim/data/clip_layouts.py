@@ -49,7 +49,7 @@ def read_layout(root: Path, *, strict: bool) -> Layout:
     """Returns the recordings of a folder in whichever layout it has; PrivcamError when it has none of them."""
     if (root / "clips.json").is_file():
         return strips(root)
-    if list(root.rglob("Annot_*List.txt")):
+    if _annotations(root):
         return ipn_hand(root)
     if any(_PAIR.fullmatch(child.name) for child in root.iterdir() if child.is_dir()):
         return sbu(root)
@@ -163,7 +163,8 @@ def sbu(root: Path) -> Layout:
         counted[pair, number] = counted.get((pair, number), 0) + 1
         name = "/".join(folder.parts[-3:])
         frames = _numbered(folder, "rgb_*")
-        recordings.append(_stills(name, SBU_ACTIONS[int(number) - 1], pair, counted[pair, number], name, list(frames.values()), SBU_FRAME_S))
+        trial = counted[pair, number]
+        recordings.append(_stills(name, SBU_ACTIONS[int(number) - 1], pair, trial, name, list(frames.values()), SBU_FRAME_S))
     return Layout(recordings, "the recorded pair", f"SBU layout: {len(recordings)} recordings, 15 frames per second")
 
 
@@ -176,24 +177,45 @@ def ipn_hand(root: Path) -> Layout:
 
     Reference: Benitez-Garcia et al. 2020 (IPN Hand), section III; Kumawat and Nagahara 2022 (BDQ), section 4.1.
     """
-    folders = {path.name: path for path in root.rglob("*CM*_*_*_#*") if path.is_dir()}
-    rows = [row for path in sorted(root.rglob("Annot_*List.txt")) if path.name != "Annot_List.txt"
-            for row in csv.reader(io.StringIO(path.read_text(encoding="utf-8"))) if len(row) >= 5 and row[1] != NO_GESTURE]
-    sexes = _sexes(root)
-    absent = sorted({row[0] for row in rows} - set(folders))
-    frames = {name: _numbered(folder, "*") for name, folder in folders.items()}
+    annotations, folders = _annotations(root), _video_folders(root)
+    rows = [row for path in annotations for row in _gestures(path)]
+    used = {row[0] for row in rows}
+    frames = {name: _numbered(folder, "*") for name, folder in folders.items() if name in used}
+    sexes = _sexes(annotations[0].parent)
     recordings = [_gesture(row, frames[row[0]], sexes) for row in rows if row[0] in folders]
     if not recordings:
         raise PrivcamError(f"no gesture of {root.name} has its frames", got=f"{len(rows)} gestures, {len(folders)} folders of frames",
                            allowed="frames/VIDEO/VIDEO_000001.jpg", todo="unpack the frames of IPN Hand beside its annotations")
-    return Layout(recordings, "the person", f"IPN Hand layout: {len(recordings)} gestures of {len(folders)} videos, {NO_GESTURE} left out",
-                  tuple(f"{name}: no frames" for name in absent))
+    return Layout(recordings, "the person", f"IPN Hand layout: {len(recordings)} gestures of {len(frames)} videos, {NO_GESTURE} left out",
+                  tuple(f"{name}: no frames" for name in sorted(used - set(folders))))
 
 
-def _sexes(root: Path) -> dict[str, str]:
+def _annotations(root: Path) -> list[Path]:
+    found = [*root.glob("Annot_*List.txt"), *root.glob("*/Annot_*List.txt")]
+    return sorted(path for path in found if path.name != "Annot_List.txt")  # the two others together
+
+
+def _gestures(path: Path) -> list[list[str]]:
+    rows = [row for row in csv.reader(io.StringIO(path.read_text(encoding="utf-8"))) if row]
+    wrong = [row for row in rows if len(row) < 5 or not row[3].isdigit() or not row[4].isdigit() or row[0].count("_") < 2]
+    if wrong:
+        raise PrivcamError(f"{path.name} has a row that is no gesture", got=wrong[0], allowed="video,label,id,first,last,frames",
+                           todo="mend the row, or download the annotations again")
+    return [row for row in rows if row[1] != NO_GESTURE]
+
+
+def _video_folders(root: Path) -> dict[str, Path]:
+    """Returns the folders of frames by the video's name, which has a `#`; what is in them is not looked at."""
+    found: dict[str, Path] = {}
+    for child in sorted(path for path in root.iterdir() if path.is_dir()):
+        found |= {child.name: child} if "#" in child.name else _video_folders(child)
+    return found
+
+
+def _sexes(folder: Path) -> dict[str, str]:
     """Returns the sex of each video's subject as metadata.csv writes it; its first column names the video."""
-    table = next(iter(root.rglob("metadata.csv")), None)
-    if table is None:
+    table = folder / "metadata.csv"
+    if not table.is_file():
         return {}
     header, *rows = csv.reader(io.StringIO(table.read_text(encoding="utf-8-sig")))
     columns = [place for place, name in enumerate(header) if name.strip().lower() in ("sex", "gender")]
@@ -208,9 +230,10 @@ def _gesture(row: Sequence[str], frames: Mapping[int, Path], sexes: Mapping[str,
     if lacking:
         raise PrivcamError(f"{video} lacks frames of the gesture {label}", got=f"frame {lacking[0]} of {first} to {last}",
                            allowed=f"{len(frames)} frames present", todo="unpack the frames again")
-    subject, trial = video.split("_")[:2]
+    subject, number = video.split("_")[:2]
+    trial = int(number) if number.isdigit() else 1
     known = {"sex": sexes[video]} if video in sexes else {}
-    return _stills(f"{video}:{first}", label, subject, int(trial), video, [frames[number] for number in range(first, last + 1)],
+    return _stills(f"{video}:{first}", label, subject, trial, video, [frames[number] for number in range(first, last + 1)],
                    IPN_FRAME_S, known)
 
 

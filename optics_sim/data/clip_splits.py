@@ -65,7 +65,7 @@ def _check(clips: ClipSet, seed: int, folds: int, validation: float) -> None:
     if actors < 3:
         raise PrivcamError(f"{clips.name} has too few actors for a split by actor", got=actors, allowed="3 or more",
                            todo="add actors: one each is needed to train, choose and test")
-    if not 2 <= folds or not 0 < validation < 1 or seed < 0:
+    if folds < 2 or not 0 < validation < 1 or seed < 0:
         raise PrivcamError("not a split of clips", got=f"seed {seed}, {folds} folds, validation {validation}",
                            allowed="seed 0 or more, 2 folds or more, a fraction between 0 and 1", todo="change the numbers")
     copies = duplicate_groups(clips.clips)

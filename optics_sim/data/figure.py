@@ -170,38 +170,45 @@ def _draw_limb(canvas: Plane, body: Body, limb: Limb, stage: Stage) -> None:
         return  # outside the frame
     x = np.arange(x0, x1, dtype=np.float32)[None, :] + np.float32(0.5) - start[0]
     y = np.arange(y0, y1, dtype=np.float32)[:, None] + np.float32(0.5) - start[1]
-    along, across, radius, distance = _coordinates(x, y, end - start, first, last)
-    cover = np.clip(radius - distance + np.float32(0.5), 0, 1)
-    side = np.clip(across / radius, -1, 1)
-    axis = _unit(np.append(end - start, 1e-3))
+    along, side, cover = _coordinates(x, y, end - start, first, last)
+    axis = _unit((end - start).astype(np.float32) + np.float32(1e-3))
     lit = stage.light[0] * axis[1] - stage.light[1] * axis[0]  # the light's part along the limb's normal
     lambert = np.maximum(lit * side + stage.light[2] * np.sqrt(1 - side * side), 0)
-    shade = (stage.ambient + (1 - stage.ambient) * 1.2 * lambert).astype(np.float32)
-    paint = _painted(body, limb, along, side) * (shade * stage.tint[:, None, None])
+    shade = np.float32(stage.ambient) + np.float32(1.2 * (1 - stage.ambient)) * lambert
     window = canvas[:, y0:y1, x0:x1]
-    window += (paint - window) * cover
+    window += (_painted(body, limb, along, side, stage.tint) * shade - window) * cover
 
 
-def _coordinates(x: Plane, y: Plane, axis: Plane, first: np.float32, last: np.float32) -> tuple[Plane, Plane, Plane, Plane]:
-    """Returns (place along the limb 0..1, signed distance from its axis, radius there, distance), in pixels."""
-    length = max(float(axis @ axis), 1e-3)
-    along = np.clip((x * axis[0] + y * axis[1]) / np.float32(length), 0, 1)
-    across = (x * axis[1] - y * axis[0]) / np.float32(np.sqrt(length))
+def _coordinates(x: Plane, y: Plane, axis: Plane, first: np.float32, last: np.float32) -> tuple[Plane, Plane, Plane]:
+    """Returns (place along the limb 0..1, place across it -1..1, coverage) of pixels relative to its start."""
+    length = np.float32(max(float(axis @ axis), 1e-3))
+    along = np.minimum(np.maximum((x * axis[0] + y * axis[1]) / length, 0), 1)
+    across = (x * axis[1] - y * axis[0]) / np.sqrt(length)
+    radius = first + (last - first) * along
     distance = np.sqrt((x - along * axis[0]) ** 2 + (y - along * axis[1]) ** 2)
-    return along, across, first + (last - first) * along, distance
+    cover = np.minimum(np.maximum(radius - distance + np.float32(0.5), 0), 1)
+    return along, np.minimum(np.maximum(across / radius, -1), 1), cover
 
 
-def _painted(body: Body, limb: Limb, along: Plane, side: Plane) -> Plane:
+def _painted(body: Body, limb: Limb, along: Plane, side: Plane, tint: Plane) -> Plane:
+    colour, trim = (limb.colour * tint)[:, None, None], (body.trim * tint)[:, None, None]
     if not limb.textured or body.texture == "plain":
-        return np.broadcast_to(limb.colour[:, None, None], (3, *along.shape))
-    turns = 2 * np.pi / body.texture_period
-    waves = {"hoops": np.sin(turns * along), "stripes": np.sin(turns * side), "yoke": 4 * (0.42 - along),
-             "checks": np.sin(turns * along) * np.sin(turns * side)}[body.texture]
-    amount = np.clip(0.5 + 1.5 * waves, 0, 1).astype(np.float32)
-    return limb.colour[:, None, None] + (body.trim - limb.colour)[:, None, None] * amount
+        return colour
+    turns = np.float32(2 * np.pi / body.texture_period)
+    waves: Plane
+    match body.texture:
+        case "hoops":
+            waves = np.sin(turns * along)
+        case "stripes":
+            waves = np.sin(turns * side)
+        case "checks":
+            waves = np.sin(turns * along) * np.sin(turns * side)
+        case "yoke":
+            waves = 4 * (np.float32(0.42) - along)
+    return colour + (trim - colour) * np.clip(0.5 + 1.5 * waves, 0, 1).astype(np.float32)
 
 
 def _shadow(canvas: Plane, stage: Stage) -> None:
     x = (np.arange(canvas.shape[2], dtype=np.float32) - stage.ground_x_px) / (0.16 * stage.height_px)
     y = (np.arange(canvas.shape[1], dtype=np.float32) - stage.ground_y_px) / (0.035 * stage.height_px)
-    canvas *= 1 - 0.5 * np.exp(-0.5 * (x[None, :] ** 2 + y[:, None] ** 2))
+    canvas *= (1 - 0.5 * np.exp(-0.5 * x**2)[None, :] * np.exp(-0.5 * y**2)[:, None]).astype(np.float32)

@@ -125,7 +125,8 @@ def _recording(faces: FaceSet, person: int, photograph: int, motion: int, stream
         return [encode_uint8(move_face(light, plan, frame * FRAME_S) * np.float32(gain)) for frame in wanted]
 
     take = f"{actor}/photograph {photograph}"
-    return Recording(f"{actor}/{action}/{stream[-1]}", action, actor, stream[-1] + 1, take, regular_times(length, FRAME_S), (side, side), read)
+    times = regular_times(length, FRAME_S)
+    return Recording(f"{actor}/{action}/{stream[-1]}", action, actor, stream[-1] + 1, take, times, (side, side), read)
 
 
 # --- motions: (phase, amplitude) -> placement -----------------------------------------------------

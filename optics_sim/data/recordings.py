@@ -66,7 +66,7 @@ def check_cut(cut: Cut) -> None:
 
 def regular_times(frames: int, frame_s: float) -> NDArray[np.float64]:
     """Returns the times of frames taken at one rate, in seconds."""
-    return np.arange(frames) * frame_s
+    return np.arange(frames, dtype=np.float64) * frame_s
 
 
 def nominal_frame_s(recordings: Sequence[Recording]) -> float:

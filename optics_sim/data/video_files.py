@@ -1,4 +1,4 @@
-"""Video files: their frame times by demultiplexing alone, and the few frames that are wanted.
+"""Video files: when each of their frames was taken, and the few frames that are wanted, upright.
 
 Deliberately not here: what a file's name says (`clip_layouts`), other rates (`recordings`).
 """
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from optics_sim.data.recordings import Frames
+from optics_sim.data.recordings import Frames, regular_times
 from optics_sim.errors import PrivcamError
 
 VIDEO_SUFFIXES = frozenset({".mp4", ".avi", ".mkv", ".mov", ".webm", ".mpg", ".mpeg", ".m4v"})
@@ -21,24 +21,29 @@ _WHOLE = 0.98  # of the frames a file declares; containers round, broken copies 
 
 
 def frame_times(path: Path) -> tuple[NDArray[np.float64], tuple[int, int]]:
-    """Returns (when each frame is shown in seconds, its (rows, columns)); no frame is decoded.
+    """Returns (when each frame is shown in seconds, its (rows, columns)) of every frame that can be decoded.
 
-    PrivcamError when the file is no video, or is shorter than it says.
+    What a container declares is not counted on: some codecs pack two frames together and leave one empty. Where time
+    stamps are absent or repeat themselves, the declared rate stands for them.
+    PrivcamError when the file is no video, or lacks frames it declares.
     """
     with _opened(path) as (container, stream):
-        packets = [packet for packet in container.demux(stream) if packet.size]
-        declared, shape = stream.frames, (stream.height, stream.width)
-        stamps = [packet.pts for packet in packets]
-        rate, clock = stream.average_rate or stream.base_rate, stream.time_base
-    if not packets or len(packets) < _WHOLE * declared:
-        raise PrivcamError(f"{path.name} is cut short", got=f"{len(packets)} of {declared} frames", allowed="a whole video",
+        stamps: list[int | None] = []
+        shape = (0, 0)
+        for frame in container.decode(stream):
+            shape = shape if stamps else _upright(frame).shape[:2]
+            stamps.append(frame.pts)
+        declared, rate, clock = stream.frames, stream.average_rate or stream.base_rate, stream.time_base
+    if not stamps or len(stamps) < _WHOLE * declared:
+        raise PrivcamError(f"{path.name} is cut short", got=f"{len(stamps)} of {declared} frames", allowed="a whole video",
                            todo="copy or download the file again, or leave it out (strict=False)")
-    if any(stamp is None for stamp in stamps) or len(set(stamps)) < len(stamps):
+    known = np.array([stamp for stamp in stamps if stamp is not None], dtype=np.float64)
+    if len(known) < len(stamps) or (np.diff(known) <= 0).any():
         if not rate:
             raise PrivcamError(f"{path.name} has neither frame times nor a rate", got=str(path), allowed="a video with one of them",
                                todo="encode it again, e.g. with ffmpeg -r 25")
-        return np.arange(len(packets)) / float(rate), shape
-    return np.sort(np.array(stamps, dtype=np.float64)) * float(clock), shape
+        return regular_times(len(stamps), 1 / float(rate)), shape
+    return known * float(clock), shape
 
 
 def read_frames(path: Path, wanted: Sequence[int]) -> Frames:
@@ -48,16 +53,21 @@ def read_frames(path: Path, wanted: Sequence[int]) -> Frames:
     """
     frames, chosen = [], set(wanted)
     with _opened(path) as (container, stream):
-        stream.thread_type = "NONE"
         for number, frame in enumerate(container.decode(stream)):
             if number in chosen:
-                frames.append(frame.to_ndarray(format="rgb24"))
+                frames.append(_upright(frame))
             if len(frames) == len(chosen):
                 break
     if len(frames) < len(chosen):
-        raise PrivcamError(f"{path.name} has frames that cannot be decoded", got=f"{len(frames)} of {len(chosen)} wanted frames",
-                           todo="copy or download the file again, or leave it out (strict=False)")
+        raise PrivcamError(f"{path.name} has changed while it was read", got=f"{len(frames)} of {len(chosen)} wanted frames",
+                           todo="load it again")
     return frames
+
+
+def _upright(frame: Any) -> NDArray[np.uint8]:
+    """Returns a decoded frame as it is meant to be shown: telephones store how they were held beside the pixels."""
+    turns = round(getattr(frame, "rotation", 0) / 90)
+    return np.rot90(frame.to_ndarray(format="rgb24"), turns).copy()
 
 
 @contextmanager
