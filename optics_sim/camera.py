@@ -17,6 +17,8 @@ from optics_sim.optics.convolution import convolve
 from optics_sim.optics.mask import LearnableMask
 from optics_sim.optics.patterns import transmission
 from optics_sim.optics.psf import design_psf, lensless_psf
+from optics_sim.sensor.coded import CodedExposure
+from optics_sim.sensor.learned_coding import LearnableCoding
 from optics_sim.sensor.model import SensorModel
 
 WAVE_MARGIN = 2  # code pixels added on each side of a PSF for diffracted light
@@ -26,18 +28,24 @@ class PrivacyCamera(nn.Module):
     """A camera made of a design: scene in, int8 code out, differentiable down to the mask.
 
     `mask` is None for a fixed design; then the PSF is computed once. `auto_exposure` fills a quarter of the
-    well whatever the mask lets through (used while a mask is trained).
+    well whatever the mask lets through (used while a mask is trained). `coding` takes the place of the design's
+    exposure code while a code is trained; a design with a code makes one image of each clip.
     """
 
     _fixed_psf: Tensor
 
-    def __init__(self, design: CameraDesign, mask: LearnableMask | None = None) -> None:
+    def __init__(self, design: CameraDesign, mask: LearnableMask | None = None, coding: LearnableCoding | None = None) -> None:
         super().__init__()
         if mask is not None and not isinstance(design.optics, LenslessOptics):
             raise PrivcamError("only lensless optics have a learnable mask", got=design.optics.kind, allowed="lensless",
                                todo="set optics.kind = \"lensless\"")
+        if coding is not None and design.coding is None:
+            raise PrivcamError("a learnable code needs a coded design", got=None, allowed="a design with `coding`",
+                               todo="set design.coding to coding.to_coding()")
         self.design = design
         self.mask = mask
+        self.coded = None if design.coding is None else CodedExposure(
+            design.coding, design.sensor, design.exposure, design.readout, coding)
         self.sensor = SensorModel(design.sensor, design.exposure, design.readout)
         self.register_buffer("_fixed_psf", None if mask is not None else _psf(design))
 
@@ -47,10 +55,14 @@ class PrivacyCamera(nn.Module):
         return cls(design)
 
     def to_design(self, name: str | None = None) -> CameraDesign:
-        """Returns this camera's design: itself when nothing was learned, else the learned pattern and its parent."""
-        if self.mask is None:
+        """Returns this camera's design: itself when nothing was learned, else with the learned pattern and code, and its parent."""
+        changes: dict[str, object] = {}
+        if self.mask is not None:
+            changes["optics.pattern"] = self.mask.to_pattern().model_dump()
+        if self.coded is not None and self.coded.learned is not None:
+            changes["coding"] = self.coded.learned.to_coding().model_dump()
+        if not changes:
             return self.design
-        changes: dict[str, object] = {"optics.pattern": self.mask.to_pattern().model_dump()}
         return self.design.replace(**changes, **({"name": name} if name else {}))
 
     def transmission(self) -> Tensor | None:
@@ -86,9 +98,12 @@ class PrivacyCamera(nn.Module):
                 photons_scale: Tensor | float = 1.0) -> Tensor:
         """Returns the binned sensor values [..., h, w] in DN above black level: all that light does.
 
-        `scene` [..., H, W] is linear radiance relative to white. `photons_scale` multiplies the exposure.
+        `scene` [..., H, W] is linear radiance relative to white. `photons_scale` multiplies the exposure. With a
+        `coding` in the design the scene is a clip [..., slots, H, W] and the values are of its one coded image.
         """
         photons = self.relative_irradiance(scene, psf) * self.design.exposure.white_photons_per_px_s * photons_scale
+        if self.coded is not None:
+            return self.coded.binned(photons, generator=generator)
         return self.sensor.binned(photons, generator=generator)
 
     def forward(self, scene: Tensor, *, generator: torch.Generator, psf: Tensor | None = None,
