@@ -45,6 +45,12 @@ class Layout(NamedTuple):
     skipped: tuple[str, ...] = ()
 
 
+def has_layout(root: Path) -> bool:
+    """Returns whether a folder lies in one of the layouts of clips."""
+    pairs = any(_PAIR.fullmatch(child.name) for child in root.iterdir() if child.is_dir())
+    return (root / "clips.json").is_file() or bool(_annotations(root)) or pairs or bool(_video_files(root))
+
+
 def read_layout(root: Path, *, strict: bool) -> Layout:
     """Returns the recordings of a folder in whichever layout it has; PrivcamError when it has none of them."""
     if (root / "clips.json").is_file():
@@ -53,7 +59,7 @@ def read_layout(root: Path, *, strict: bool) -> Layout:
         return ipn_hand(root)
     if any(_PAIR.fullmatch(child.name) for child in root.iterdir() if child.is_dir()):
         return sbu(root)
-    files = sorted(path for path in root.glob("*/*") if path.suffix.lower() in VIDEO_SUFFIXES)
+    files = _video_files(root)
     if not files:
         raise PrivcamError(f"{root.name or root} holds no recordings of actions", got=str(root), allowed=_LAYOUTS,
                            todo="arrange the files in one of these layouts")
@@ -137,6 +143,10 @@ def videos(files: Sequence[Path], *, strict: bool) -> Layout:
                 raise
             skipped.append(f"{path.parent.name}/{path.name}: {error.what}")
     return Layout(recordings, "the person", f"{len(recordings)} video files", tuple(skipped))
+
+
+def _video_files(root: Path) -> list[Path]:
+    return sorted(path for path in root.glob("*/*") if path.suffix.lower() in VIDEO_SUFFIXES)
 
 
 def _video(path: Path, actor: str, trial: int) -> Recording:
@@ -259,13 +269,3 @@ def _picture(path: Path) -> NDArray[np.uint8]:
         return np.asarray(decode(path.read_bytes()))
     except (OSError, ValueError, SyntaxError) as error:
         raise PrivcamError(f"{path} cannot be read as a picture", got=error, todo="replace the file, or unpack the set again") from None
-
-
-def has_layout(root: Path) -> bool:
-    """Returns whether a folder lies in one of the layouts of clips."""
-    pairs = any(_PAIR.fullmatch(child.name) for child in root.iterdir() if child.is_dir())
-    return (root / "clips.json").is_file() or bool(_annotations(root)) or pairs or bool(_videos(root))
-
-
-def _videos(root: Path) -> list[Path]:
-    return sorted(path for path in root.glob("*/*") if path.suffix.lower() in VIDEO_SUFFIXES)

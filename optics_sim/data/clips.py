@@ -14,7 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from optics_sim.data.clip_layouts import Layout, read_layout
+from optics_sim.data.clip_layouts import Layout, has_layout, read_layout
 from optics_sim.data.faces import FaceSet, data_root, load
 from optics_sim.data.moving import RECORDING_FRAMES, figure_recordings
 from optics_sim.data.moving_faces import face_recordings

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import torch
 from torch import nn
@@ -47,7 +46,7 @@ def learned_encoder(design: CameraDesign, cohort: ClipCohort, experiment: ClipEx
     codes = readout_codes(camera, cohort.encoder_train, torch_generator(experiment.seed, "encoder", "codes", device=device))
     encoder = measured_encoder(design, codes.values)
     train(encoder_game(encoder, codes, experiment.training, experiment.seed), checkpoint=checkpoint, on_epoch=on_epoch)
-    return design.replace(encoder=cast(CameraDesign, PrivacyCamera(design, encoder=encoder).to_design()).encoder.model_dump())
+    return PrivacyCamera(design, encoder=encoder).to_design()
 
 
 def measured_encoder(design: CameraDesign, codes: torch.Tensor) -> nn.Module:
