@@ -7,8 +7,8 @@
 with s the fixed scale of `input_range` to 0..levels - 1. Nothing is measured on the batch: `measure_range` is a step of
 its own. Deliberately not here: the fixed-point encoder (`bdq_int`), the
 soft arithmetic (`bdq_soft`), training.
-Reference: Kumawat and Nagahara, Privacy-Preserving Action Recognition via Motion Difference Quantization, ECCV 2022,
-section 3. Changed: sigma does learn, order and spacing of the thresholds hold by construction, the range is fixed.
+Reference: Kumawat and Nagahara, Privacy-Preserving Action Recognition via Motion Difference Quantization, ECCV 2022.
+Changed: sigma does learn, order and spacing of the thresholds hold by construction, the range is fixed.
 """
 
 from __future__ import annotations

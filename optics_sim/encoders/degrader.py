@@ -30,7 +30,7 @@ class Degrader(nn.Module):
     """Frame plus network(frame), quantised to `levels`: convolutions width, 2 width, 4 width (each half as large), residual
     blocks, and back up.
 
-    Reference: Wu et al., Privacy-preserving deep action recognition, TPAMI 2020, section 4 (the degradation model), after
+    Reference: Wu et al., Privacy-preserving deep action recognition, TPAMI 2020 (its degradation model), after
     Johnson et al., ECCV 2016. Changed: narrower, instance norm (a frame's code depends on that frame alone), one plane.
     """
 

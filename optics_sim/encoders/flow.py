@@ -1,6 +1,6 @@
 """A dense optical flow of our own: pyramidal least squares in Gaussian windows, in plain torch.
 
-Reference: Lucas and Kanade, IJCAI 1981, eq. 7, with windows and warping at each scale after Bouguet (2001). Good for
+Reference: Lucas and Kanade, IJCAI 1981, with windows and warping at each scale after Bouguet (2001). Good for
 a few pixels of smooth motion; occlusions and thin things are not modelled.
 """
 
