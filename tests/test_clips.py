@@ -85,7 +85,8 @@ def test_gray_gives_the_first_frames_and_no_more_than_there_are():
 
 # --- cutting --------------------------------------------------------------------------------------
 @pytest.mark.parametrize(("length", "frames", "stride", "windows", "starts"), [
-    (31, 16, 2, 1, [0]), (31, 16, 2, 4, [0]), (30, 16, 2, 4, []), (51, 16, 2, 3, [0, 10, 20]), (100, 10, 1, 1, [45]), (12, 10, 1, 9, [0, 1, 2]),
+    (31, 16, 2, 1, [0]), (31, 16, 2, 4, [0]), (30, 16, 2, 4, []), (51, 16, 2, 3, [0, 10, 20]), (100, 10, 1, 1, [45]),
+    (12, 10, 1, 9, [0, 1, 2]),
 ])
 def test_windows_are_evenly_spaced_whole_and_different(length, frames, stride, windows, starts):
     assert window_starts(length, Cut(frames, stride, windows, None)) == starts
@@ -97,8 +98,8 @@ def test_a_steady_rate_is_left_alone_and_another_is_shown_by_the_nearest_frame()
     assert grid.tolist() == list(range(9)) and not resampled
     grid, resampled = on_the_grid(np.arange(9) * 0.02, 0.04)
     assert grid.tolist() == [0, 2, 4, 6, 8] and resampled
-    grid, _ = on_the_grid(np.array([0, 0.04, 0.16, 0.20]), 0.04)  # two frames are missing: the neighbours stand for them
-    assert grid.tolist() == [0, 1, 1, 2, 2, 3] or grid.tolist() == [0, 1, 1, 2, 3, 3] or grid.tolist() == [0, 1, 1, 2, 2, 3]
+    grid, _ = on_the_grid(np.array([0, 0.04, 0.15, 0.20]), 0.04)  # frames are missing: the neighbours stand for them
+    assert grid.tolist() == [0, 1, 1, 2, 2, 3]
 
 
 @pytest.mark.parametrize("wrong", [{"frames": 1}, {"stride": 0}, {"windows": 0}, {"size": (0, 4)}])
@@ -155,20 +156,21 @@ def test_another_rate_and_a_varying_one_are_resampled_and_counted(tmp_path):
     write_video(tmp_path / "walk" / "ann_1.mkv", np.arange(12) * 15 + 10)
     write_video(tmp_path / "walk" / "ann_2.mkv", np.arange(12) * 15 + 10)
     write_video(tmp_path / "walk" / "bob_1.mkv", np.arange(24) * 8 + 10, rate=50)
-    write_video(tmp_path / "walk" / "cyd_1.mkv", np.arange(8) * 25 + 10, times=[0, 40, 80, 240, 280, 320, 360, 400])
+    write_video(tmp_path / "walk" / "cyd_1.mkv", np.arange(8) * 25 + 10, times=[0, 40, 80, 280, 320, 360, 400, 440])
     clips = load_clips(tmp_path, frames=4, stride=1, windows=1)
     assert "2 recordings resampled to 25 frames per second" in clips.note
     fast = levels_of(clips)[clips.actors == 1][0]
     np.testing.assert_allclose(np.diff(fast), 16, atol=LEVEL_TOLERANCE)  # every other frame
-    uneven = levels_of(clips)[clips.actors == 2][0]  # ticks 3 to 6 of 0..10, of which 3 to 5 were never taken
-    np.testing.assert_allclose(uneven, np.array([2, 2, 3, 3]) * 25 + 10, atol=LEVEL_TOLERANCE)
+    uneven = levels_of(clips)[clips.actors == 2][0]  # ticks 160 to 280 ms, of which three were never taken
+    np.testing.assert_allclose(uneven, np.array([2, 3, 3, 3]) * 25 + 10, atol=LEVEL_TOLERANCE)
 
 
 def test_a_broken_a_cut_and_a_short_file_are_named(tmp_path):
     good = write_video(tmp_path / "walk" / "ann_1.avi", np.arange(30) * 8)
     write_video(tmp_path / "walk" / "bob_1.avi", np.arange(5) * 8)
     (tmp_path / "walk" / "cyd_1.mp4").write_bytes(b"this is no video")
-    (tmp_path / "walk" / "dan_1.avi").write_bytes(good.read_bytes()[: good.stat().st_size // 2])
+    whole = good.read_bytes()
+    (tmp_path / "walk" / "dan_1.avi").write_bytes(whole[: (whole.index(b"movi") + whole.index(b"idx1")) // 2])
     with pytest.raises(PrivcamError, match=r"cyd_1\.mp4 cannot be read as a video"):
         load_clips(tmp_path, frames=6, stride=1)
     (tmp_path / "walk" / "cyd_1.mp4").unlink()
@@ -223,18 +225,19 @@ def test_sbu_merges_the_two_orders_of_a_pair(tmp_path):
     assert clips.identity == "the recorded pair" and clips.frame_s == pytest.approx(1 / 15, rel=1e-6)
     pair = clips.select(np.flatnonzero((clips.actors == 0) & (clips.actions == 0)))
     assert sorted(pair.trials) == [1, 2, 3, 4] and len(set(clips.takes)) == 12
-    assert levels_of(pair).tolist() == [[15, 25], [200, 210], [65, 75], [200, 210]] or levels_of(pair)[1].tolist() == [200, 210]
+    assert levels_of(pair)[np.argsort(pair.trials)].tolist() == [[10, 20], [200, 210], [60, 70], [200, 210]]
     (tmp_path / "s01s02" / "09" / "001").mkdir(parents=True)
     with pytest.raises(PrivcamError, match="no such action"):
         load_clips(tmp_path, frames=2, stride=1)
 
 
 def write_ipn(root):
-    rows = {"Annot_TrainList.txt": [("1CM1_1_R_#217", "D0X", 1, 1, 4), ("1CM1_1_R_#217", "G01", 4, 5, 8), ("1CM1_1_R_#217", "B0A", 2, 9, 12),
+    first = "1CM1_1_R_#217"
+    rows = {"Annot_TrainList.txt": [(first, "D0X", 1, 1, 4), (first, "G01", 4, 5, 8), (first, "B0A", 2, 9, 12),
                                     ("1CM1_2_R_#218", "G01", 4, 1, 6)],
             "Annot_TestList.txt": [("4CM2_3_L_#9", "B0A", 2, 3, 6), ("9CM9_9_R_#99", "B0A", 2, 3, 6)]}
     for name, lines in rows.items():
-        (root / name).write_text("".join(f"{video},{label},{id},{first},{last},{last - first + 1}\n" for video, label, id, first, last in lines))
+        (root / name).write_text("".join(",".join(map(str, line)) + f",{line[4] - line[3] + 1}\n" for line in lines))
     for video in ("1CM1_1_R_#217", "1CM1_2_R_#218", "4CM2_3_L_#9"):
         write_frames(root / "frames" / video, [f"{video}_{i:06d}.jpg" for i in range(1, 13)], np.arange(1, 13) * 10)
     (root / "metadata.csv").write_text("Video Name,Frames,Sex\n1CM1_1_R_#217,12,M\n1CM1_2_R_#218,12,M\n4CM2_3_L_#9,12,W\n")
@@ -277,7 +280,7 @@ def write_strips(root, rows, frames=6):
 def test_strips_are_cut_into_frames(tmp_path):
     write_strips(tmp_path, [{"file": "a.png", "actor": 0, "action": "bend"}, {"file": "b.png", "actor": 1, "action": "jack"}])
     clips = load_clips(tmp_path, frames=3, stride=2, windows=1)
-    assert levels_of(clips).tolist() == [[0, 40, 80], [1, 41, 81]] and clips.actor_names == ("person_0", "person_1")
+    assert levels_of(clips).tolist() == [[20, 60, 100], [21, 61, 101]] and clips.actor_names == ("person_0", "person_1")
 
 
 @pytest.mark.parametrize(("break_it", "word"), [
@@ -368,9 +371,10 @@ def test_motion_tells_the_action_across_people_and_brightness_does_not(figures):
 
 
 def test_clothes_tell_the_person_across_actions_and_brightness_does_not(figures):
-    moving = np.diff(figures.clips.astype(np.float64), axis=1).std(axis=(1, 4))  # where the figure is
-    weights = moving / moving.sum(axis=(1, 2), keepdims=True)
-    colour = (figures.clips.mean(axis=1) * weights[..., None]).sum(axis=(1, 2))
+    light = srgb_to_linear(figures.clips)
+    contrast = np.abs(light - np.median(light, axis=1, keepdims=True)).sum(axis=4, keepdims=True)  # high where a limb is
+    colour = (light * contrast**2).sum(axis=(1, 2, 3))
+    colour /= colour.sum(axis=1, keepdims=True)
     other_actions = figures.actions[:, None] != figures.actions[None]
     limit = chance_limit(1 / 6, len(figures))
     assert nearest(colour, figures.actors, other_actions) > limit
@@ -380,8 +384,8 @@ def test_clothes_tell_the_person_across_actions_and_brightness_does_not(figures)
 def test_bodies_keep_their_limbs_together():
     body = invent_body(np.random.default_rng(0))
     for act in ACTIONS.values():
-        lengths = [[np.linalg.norm(limb.end - limb.start) for limb in skeleton(body, act(phase, 1.0), 0.4)] for phase in np.arange(0, 6.3, 0.3)]
-        moved = np.array(lengths)
+        poses = [act(phase, 1.0) for phase in np.arange(0, 6.3, 0.3)]
+        moved = np.array([[np.linalg.norm(limb.end - limb.start) for limb in skeleton(body, pose, 0.4)] for pose in poses])
         bones = np.ptp(moved, axis=0)[[0, 1, 3, 4, 6, 7, 9, 10]]  # thighs, shins, upper arms, forearms
         assert bones.max() < 1e-9
 
@@ -398,7 +402,8 @@ def photographs():
 
 def test_every_person_does_every_motion_with_other_photographs_in_other_trials(photographs):
     recordings = face_recordings(photographs, 3, 4, seed=0)
-    assert {(r.actor, r.action, r.trial) for r in recordings} == {(p, m, t) for p in photographs.people for m in MOTIONS for t in (1, 2, 3, 4)}
+    every = {(person, motion, trial) for person in photographs.people for motion in MOTIONS for trial in (1, 2, 3, 4)}
+    assert {(recording.actor, recording.action, recording.trial) for recording in recordings} == every
     used = {(r.actor, r.trial, r.take) for r in recordings}
     assert len(used) == len({take for _, _, take in used}) == 12  # one photograph per trial, none in two
 
@@ -417,7 +422,7 @@ def test_a_moved_face_is_three_quarters_of_the_frame_high(name):
         motion = Motion(name, 0.0, 2 * np.pi, 1.2, (0.0, 0.0), side * height, np.zeros((side, side)), 0.2)
         for time_s in np.arange(0, 2, 0.1):
             shown = move_face(np.ones((64, 64), np.float32), motion, time_s) > 0.5
-            assert shown.any(axis=1).sum() >= 44 if name in ("nod", "circle") else shown.any(axis=1).sum() >= 48
+            assert shown.any(axis=1).sum() >= 48
 
 
 def test_motions_differ_by_what_moves(photographs):
@@ -449,7 +454,8 @@ def test_a_split_keeps_actors_and_takes_apart(clips, seed):
 def test_folds_test_every_actor_once(actors, folds):
     clips = factorial(actors=actors)
     for start in (0, min(folds, actors)):  # the next round has another order and covers all as well
-        tested = [actor for seed in range(start, start + min(folds, actors)) for actor in set(clips.actors[split_clips(clips, seed, folds=folds).test])]
+        seeds = range(start, start + min(folds, actors))
+        tested = [actor for seed in seeds for actor in set(clips.actors[split_clips(clips, seed, folds=folds).test])]
         assert sorted(tested) == list(range(actors))
 
 

@@ -25,7 +25,7 @@ from optics_sim.data.strokes import Plane, step
 from optics_sim.errors import PrivcamError
 
 FACE_HEIGHT = (0.78, 0.9)  # of the frame: 49 pixels or more in a frame of 64
-NEAREST, FARTHEST = 1.04, 0.76  # of the frame, in the course of an approach
+NEAREST, FARTHEST = 1.06, 0.78  # of the frame, in the course of an approach
 _CURVATURE = 0.7  # half the face's height over the radius of the cylinder it is wrapped around
 _PHOTOGRAPHS, _RECORDINGS = 73, 74  # streams of the seed
 
