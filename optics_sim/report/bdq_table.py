@@ -43,7 +43,8 @@ def _cohort(rows: Rows) -> str:
 
 
 def _tables(out: Path, rows: Rows) -> list[Table]:
-    found = [trade_table(rows), attacks_table(rows), restored_table(rows), learned_table(out, rows), _orderings(rows), _sweep(rows), cost_table(rows)]
+    found = [trade_table(rows), attacks_table(rows),
+             restored_table(rows), learned_table(out, rows), _orderings(rows), _sweep(rows), cost_table(rows)]
     return found + [controls_table(rows[kind], kind) for kind in CONTROLS if kind in rows]
 
 
