@@ -109,7 +109,7 @@ class SnapshotTraining:
         loss = F.l1_loss(self.decoder(image, bits, _start(image, bits)), truth)
         self.optimiser.param_groups[0]["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+        loss.backward()
         self.optimiser.step()
         self.step += 1
         return float(loss.detach())

@@ -118,7 +118,7 @@ def coded_sum(clip: Tensor, bits: Tensor) -> Tensor:
     if clip.device.type != "cpu" or clip.numel() < LARGE or clip.dtype != torch.float32:
         return _weighted(clip, bits)
     flat = clip.reshape(-1, *clip.shape[-3:]).contiguous()
-    image = cast(Tensor, _CodedSum.apply(flat, bits.contiguous()))  # type: ignore[no-untyped-call]  # torch's own
+    image = cast(Tensor, _CodedSum.apply(flat, bits.contiguous()))
     return image.reshape(*clip.shape[:-3], *clip.shape[-2:])
 
 

@@ -190,7 +190,7 @@ def decorrelate(code: LearnableCoding, clips: Tensor, steps: int, generator: tor
         bits = tiled(code.warmed(step, generator), (int(clips.shape[-2]), int(clips.shape[-1])))
         loss = decorrelation(coded_sum(clips[chosen], bits) / bits.sum(0).clamp_min(1), tile)
         optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]  # torch's own
+        loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
     return losses
