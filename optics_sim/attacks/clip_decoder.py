@@ -36,6 +36,12 @@ class ClipDecoder(nn.Module):
         self.first, self.second, self.third = _double(4, width), _double(width, 2 * width), _double(2 * width, 4 * width)
         self.back_second, self.back_first = _double(6 * width, 2 * width), _double(3 * width, width)
         self.last = nn.Conv3d(width, 4, 1)
+        self.straight = nn.Parameter(torch.tensor([0.2, 0.4]))  # the code itself, scaled, is where it starts from
+
+    def start(self, generator: torch.Generator) -> None:
+        """Draws the weights from `generator`; the last layer begins at nothing."""
+        initialise(self, generator)
+        nn.init.zeros_(self.last.weight)
 
     def forward(self, codes: Tensor) -> Tensor:
         """Returns scenes [n, T, H, W] of codes [n, T, h, w]."""
@@ -47,7 +53,8 @@ class ClipDecoder(nn.Module):
         coarse = self.third(F.max_pool3d(middle, (1, 2, 2)))
         middle = self.back_second(torch.cat([middle, _doubled(coarse)], 1))
         fine = self.back_first(torch.cat([fine, _doubled(middle)], 1))
-        return F.pixel_shuffle(self.last(fine).movedim(1, 2), 2)[:, :, 0, :height, :width].sigmoid()
+        change = F.pixel_shuffle(self.last(fine).movedim(1, 2), 2)[:, :, 0, :height, :width]
+        return self.straight[0] * frames + self.straight[1] + change
 
 
 def _doubled(features: Tensor) -> Tensor:
@@ -57,7 +64,7 @@ def _doubled(features: Tensor) -> Tensor:
 def train_clip_decoder(codes: Tensor, scenes: Tensor, steps: int, plan: ClipTraining, generator: torch.Generator) -> ClipDecoder:
     """Returns a decoder trained by L1 on pairs of codes [n, T, h, w] and scenes [n, T, H, W]."""
     decoder = ClipDecoder((scenes.shape[-2], scenes.shape[-1]))
-    initialise(decoder, generator)
+    decoder.start(generator)
     decoder.to(scenes.device).train()
     decoder.standardise.measure(codes)
     optimiser = torch.optim.Adam(decoder.parameters(), LEARNING_RATE)
@@ -76,4 +83,4 @@ def train_clip_decoder(codes: Tensor, scenes: Tensor, steps: int, plan: ClipTrai
 @torch.no_grad()
 def decoded(decoder: ClipDecoder, codes: Tensor) -> Tensor:
     """Returns the decoder's scenes [n, T, H, W] in 0..1, in batches."""
-    return torch.cat([decoder(part) for part in codes.split(2 * BATCH)])
+    return torch.cat([decoder(part) for part in codes.split(2 * BATCH)]).clamp(0, 1)

@@ -10,6 +10,8 @@ from torch import nn
 from optics_sim.camera import PrivacyCamera
 from optics_sim.clip_experiment import ClipExperiment
 from optics_sim.design import CameraDesign, DefocusOptics, Exposure
+from optics_sim.encoders.bdq import Bdq
+from optics_sim.encoders.degrader import Degrader
 from optics_sim.encoders.factory import encoder_module
 from optics_sim.encoding import Encoder
 from optics_sim.learning.clip_cohort import ClipCohort
@@ -38,15 +40,29 @@ def exposed_for(design: CameraDesign, cohort: ClipCohort) -> CameraDesign:
     return exposed(design, cohort.train.values[:, :: max(1, cohort.train.values.shape[1] // 4)].flatten(0, 1))
 
 
-def learned_encoder(design: CameraDesign, cohort: ClipCohort, experiment: ClipExperiment, *, checkpoint: Path | None = None,
+def learned_encoder(design: CameraDesign, cohort: ClipCohort, experiment: ClipExperiment, folder: Path, *,
                     on_epoch: OnEpoch | None = None) -> CameraDesign:
-    """Returns the design with its encoder trained against the adversary; its parent is the design it began as."""
+    """Returns the design with its encoder trained against the adversary; its parent is the design it began as.
+
+    The design is kept in `folder` (with the weights of an encoder that has many), and so is a training that stopped.
+    """
+    if (folder / "design.toml").exists():
+        return CameraDesign.load(folder)
     device = cohort.train.values.device
     camera = PrivacyCamera.from_design(design).to(device)
     codes = readout_codes(camera, cohort.encoder_train, torch_generator(experiment.seed, "encoder", "codes", device=device))
     encoder = measured_encoder(design, codes.values)
+    if isinstance(encoder, Bdq) and not experiment.training.learn_sigma:
+        encoder.raw_sigma.requires_grad_(False)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "training.part.safetensors"
     train(encoder_game(encoder, codes, experiment.training, experiment.seed), checkpoint=checkpoint, on_epoch=on_epoch)
-    return PrivacyCamera(design, encoder=encoder).to_design()
+    if isinstance(encoder, Degrader):
+        encoder.save(folder / "degrader.safetensors")
+    trained = PrivacyCamera(design, encoder=encoder).to_design()
+    trained.save(folder)
+    checkpoint.unlink()
+    return trained
 
 
 def measured_encoder(design: CameraDesign, codes: torch.Tensor) -> nn.Module:

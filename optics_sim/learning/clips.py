@@ -182,7 +182,8 @@ def encoder_game(encoder: nn.Module, codes: Clips, plan: ClipTraining, seed: int
     adversaries = [frame_recogniser(plan.adversary, people, torch_generator(seed, "game", "adversary", number)).to(device)
                    for number in range(plan.adversaries)]
     sides = _Sides(encoder, target, adversaries, plan)
-    moves = [descent(target, plan), torch.optim.Adam(encoder.parameters(), plan.encoder_learning_rate)]
+    learned = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    moves = [descent(target, plan), torch.optim.Adam(learned, plan.encoder_learning_rate)]
     players = [Player("camera", [encoder, target], sides.hide, moves, prepare=lambda: sides.measure(codes.values[: 2 * EVALUATION_CLIPS]))]
     for number, adversary in enumerate(adversaries):
         players.append(Player(f"adversary{number}", [adversary], partial(sides.seek, adversary), [descent(adversary, plan)],

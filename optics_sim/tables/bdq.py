@@ -132,14 +132,8 @@ def _design(label: str, variant: Variant, scene: tuple[int, int], cohort: ClipCo
 def _learned(design: CameraDesign, cohort: ClipCohort, experiment: ClipExperiment, folder: Path) -> CameraDesign:
     """Returns the design with its trained encoder, kept in the row's folder under all that it depends on."""
     key = digest_of(design.digest, experiment.training.model_dump(mode="json"), experiment.seed, tensors=[cohort.encoder_train.values])
-    kept, checkpoint = folder / f"encoder-{key[:12]}", folder / f"encoder-{key[:12]}.part.safetensors"
-    if (kept / "design.toml").exists():
-        return CameraDesign.load(kept)
     with LossJournal(folder / "training", design.name, experiment.training.epochs) as journal:
-        trained = learned_encoder(design, cohort, experiment, checkpoint=checkpoint, on_epoch=journal)
-    trained.save(kept)
-    checkpoint.unlink(missing_ok=True)
-    return trained
+        return learned_encoder(design, cohort, experiment, folder / f"encoder-{key[:12]}", on_epoch=journal)
 
 
 def run_clip_table(setting: ClipSetting, labels: tuple[str, ...], seeds: int, say: Say, *, workers: int = 2) -> None:
