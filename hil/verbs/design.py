@@ -29,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--others", nargs="*", default=[], help="other people's data sets, for the attacker's decoder pairs")
     parser.add_argument("--design", type=Path, default=None,
                         help="design.toml to start from (default: IMX477, 63 pixel scene, 32 cell mask)")
-    parser.add_argument("--scene", type=int, default=63, help="side of the scene in pixels (without --design)")
+    parser.add_argument("--scene", type=int, default=None, help="side of the scene in pixels (default 63, clips 64; without --design)")
     parser.add_argument("--mask", type=int, default=32, help="side of the mask in cells (without --design)")
     parser.add_argument("--enrolled", type=int, default=None, help="how many of the largest people are enrolled (default: at most 10)")
     add_common(parser, out=Path("runs/design"))
@@ -55,7 +55,8 @@ def _run_clips(arguments: Namespace) -> Path:
     from optics_sim.tables import bdq
 
     data = SYNTHETIC_CLIPS if arguments.synthetic_clips else arguments.data
-    setting = bdq.ClipSetting(data=data, out=str(arguments.out), experiment=clip_experiment_of(arguments), device=arguments.device)
+    setting = bdq.ClipSetting(data=data, out=str(arguments.out), scene=(arguments.scene or 64,) * 2,
+                              experiment=clip_experiment_of(arguments), device=arguments.device)
     with Run(arguments.out, "design", vars(arguments), setting.experiment.seed) as record:
         if Path(data).exists():
             record.add_input("data", Path(data))
@@ -87,7 +88,7 @@ def _setting(arguments: Namespace) -> Setting:
     if arguments.enrolled is not None or arguments.experiment is None:
         overrides["enrolled"] = arguments.enrolled or _enrolled(len(faces.people), bool(arguments.others))
     experiment = experiment_of(arguments, overrides)
-    scene, cells = (arguments.scene,) * 2, (arguments.mask,) * 2
+    scene, cells = (arguments.scene or 63,) * 2, (arguments.mask,) * 2
     if arguments.design is not None:
         author = CameraDesign.load(arguments.design)
         if author.optics.kind != "lensless":

@@ -12,7 +12,8 @@ HELP = "train, attack and judge a paper's table on your data"
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the systems and their options."""
-    systems = parser.add_subparsers(dest="system", required=True, metavar="SYSTEM")
+    systems = parser.add_subparsers(dest="system", required=True, metavar="SYSTEM",
+                                    help="whose table; privcam table SYSTEM --help says more")
     _lensless(systems.add_parser("lensless", help="masks in front of a bare sensor, on photographs of people"))
     _bdq(systems.add_parser("bdq", help="blur, difference, quantise and its rivals, on clips of actions"))
 

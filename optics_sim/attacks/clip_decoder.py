@@ -36,12 +36,17 @@ class ClipDecoder(nn.Module):
         self.first, self.second, self.third = _double(4, width), _double(width, 2 * width), _double(2 * width, 4 * width)
         self.back_second, self.back_first = _double(6 * width, 2 * width), _double(3 * width, width)
         self.last = nn.Conv3d(width, 4, 1)
-        self.straight = nn.Parameter(torch.tensor([0.2, 0.4]))  # the code itself, scaled, is where it starts from
+        self.straight = nn.Parameter(torch.zeros(2))  # (gain, level) of the code itself, from which the U-Net goes on
 
-    def start(self, generator: torch.Generator) -> None:
-        """Draws the weights from `generator`; the last layer begins at nothing."""
+    @torch.no_grad()
+    def start(self, codes: Tensor, scenes: Tensor, generator: torch.Generator) -> None:
+        """Draws the weights, measures the input constants and fits gain and level by least squares on pairs."""
         initialise(self, generator)
         nn.init.zeros_(self.last.weight)
+        self.standardise.measure(codes)
+        seen = F.interpolate(self.standardise(codes), self.scene_shape, mode="bilinear")
+        gain = ((seen - seen.mean()) * (scenes - scenes.mean())).mean() / seen.var().clamp(min=1e-6)
+        self.straight.copy_(torch.stack([gain, scenes.mean() - gain * seen.mean()]))
 
     def forward(self, codes: Tensor) -> Tensor:
         """Returns scenes [n, T, H, W] of codes [n, T, h, w]."""
@@ -64,9 +69,8 @@ def _doubled(features: Tensor) -> Tensor:
 def train_clip_decoder(codes: Tensor, scenes: Tensor, steps: int, plan: ClipTraining, generator: torch.Generator) -> ClipDecoder:
     """Returns a decoder trained by L1 on pairs of codes [n, T, h, w] and scenes [n, T, H, W]."""
     decoder = ClipDecoder((scenes.shape[-2], scenes.shape[-1]))
-    decoder.start(generator)
     decoder.to(scenes.device).train()
-    decoder.standardise.measure(codes)
+    decoder.start(codes, scenes, generator)
     optimiser = torch.optim.Adam(decoder.parameters(), LEARNING_RATE)
     for step in range(steps):
         optimiser.param_groups[0]["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / steps))

@@ -25,14 +25,13 @@ class ClipRecogniser(nn.Module):
         super().__init__()
         self.standardise = Standardise()
         self.trunk = trunk
-        self.dropout = nn.Dropout(0.2)
         self.head = nn.Linear(features, classes)
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]  # torch's stubs lack it
 
     def forward(self, codes: Tensor) -> Tensor:
         """Returns class scores [n, classes] of codes [n, T, h, w]."""
         planes = enlarged(self.standardise(codes)).unsqueeze(1).contiguous(memory_format=torch.channels_last_3d)
-        return self.head(self.dropout(self.trunk(planes)))
+        return self.head(self.trunk(planes))
 
 
 class FrameRecogniser(nn.Module):
