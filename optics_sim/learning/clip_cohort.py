@@ -47,7 +47,7 @@ def gather_clips(clips: ClipSet, experiment: ClipExperiment, scene: tuple[int, i
     parts = {part: everything.take(torch.from_numpy(getattr(split, part))) for part in PARTS}
     parts["encoder_train"] = _renumbered(parts["encoder_train"])
     counts = ", ".join(f"{part.replace('_', ' ')} {len(parts[part])}" for part in PARTS)
-    note = f"{clips.kind} clips of {clips.name}: {counts}. {split.note} Identity means {clips.identity}. {clips.note}"
+    note = f"{clips.kind} clips of {clips.name}: {counts}; {split.note}. Identity means {clips.identity}. {clips.note}"
     return ClipCohort(clips.name, clips.kind, clips.action_names, clips.actor_names, clips.identity, **parts, note=note)
 
 
