@@ -9,8 +9,10 @@ from pathlib import Path
 
 from benchmarks._timing import benches
 from benchmarks.admm import admm
+from benchmarks.bdq import bdq
+from benchmarks.coded import coded
 from benchmarks.forward import forward
 from benchmarks.sensor import sensor
 
 if __name__ == "__main__":
-    benches(__doc__ or "", [forward, admm, sensor], Path(__file__).with_name("results.md"))
+    benches(__doc__ or "", [forward, admm, sensor, bdq, coded], Path(__file__).with_name("results.md"))

@@ -1,4 +1,4 @@
-"""Writes `docs/design-file.md` and `docs/experiment-file.md` from the data models, so that they say what the code says.
+"""Writes `docs/design-file.md` and the two pages of experiment files from the data models, so that they say what the code says.
 
 `make docs` runs it; a test fails when a page is older than its model.
 """
@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from optics_sim.clip_experiment import ClipExperiment
 from optics_sim.design import CameraDesign
 from optics_sim.experiment import Experiment
 
@@ -41,6 +42,13 @@ run. (`privcam design` without an experiment file takes 400 decoder pairs, and a
 10.) A field that is not listed here is an error.
 """
 
+_CLIP_HEAD = """# The experiment file for clips
+
+What the [experiment file](experiment-file.md) is for photographs, this is for clips: `privcam table bdq`, and `privcam design`
+on clips. This page is generated from `optics_sim/clip_experiment.py` by `make docs`. Every field may be left out;
+`--set training.alpha=4` overrides one for one run. A field that is not listed here is an error.
+"""
+
 
 @dataclass(frozen=True)
 class Page:
@@ -59,6 +67,7 @@ class Page:
 PAGES = (
     Page(Path(__file__).parent / "design-file.md", CameraDesign, _DESIGN_HEAD, "The design"),
     Page(Path(__file__).parent / "experiment-file.md", Experiment, _EXPERIMENT_HEAD, "The experiment"),
+    Page(Path(__file__).parent / "clip-experiment-file.md", ClipExperiment, _CLIP_HEAD, "The experiment"),
 )
 
 

@@ -12,11 +12,14 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from optics_sim.design import CameraDesign, Convolution, DefocusOptics, LenslessOptics, RowsPattern
+from optics_sim.encoders.factory import LearnableEncoder, encode, encoder_module
 from optics_sim.errors import PrivcamError
 from optics_sim.optics.convolution import convolve
 from optics_sim.optics.mask import LearnableMask
 from optics_sim.optics.patterns import transmission
 from optics_sim.optics.psf import design_psf, lensless_psf
+from optics_sim.sensor.coded import CodedExposure
+from optics_sim.sensor.learned_coding import LearnableCoding
 from optics_sim.sensor.model import SensorModel
 
 WAVE_MARGIN = 2  # code pixels added on each side of a PSF for diffracted light
@@ -25,20 +28,28 @@ WAVE_MARGIN = 2  # code pixels added on each side of a PSF for diffracted light
 class PrivacyCamera(nn.Module):
     """A camera made of a design: scene in, int8 code out, differentiable down to the mask.
 
-    `mask` is None for a fixed design; then the PSF is computed once. `auto_exposure` fills a quarter of the
-    well whatever the mask lets through (used while a mask is trained).
+    `mask`, `encoder` and `coding` are parts that learn, each in place of the design's own: a mask, an encoder with
+    `to_spec`, an exposure code. A fixed PSF is computed once. A design with an exposure code makes one image of each clip.
     """
 
     _fixed_psf: Tensor
 
-    def __init__(self, design: CameraDesign, mask: LearnableMask | None = None) -> None:
+    def __init__(self, design: CameraDesign, mask: LearnableMask | None = None, encoder: nn.Module | None = None,
+                 coding: LearnableCoding | None = None) -> None:
         super().__init__()
         if mask is not None and not isinstance(design.optics, LenslessOptics):
             raise PrivcamError("only lensless optics have a learnable mask", got=design.optics.kind, allowed="lensless",
                                todo="set optics.kind = \"lensless\"")
+        if coding is not None and design.coding is None:
+            raise PrivcamError("a learnable code needs a coded design", got=None, allowed="a design with `coding`",
+                               todo="set design.coding to coding.to_coding()")
         self.design = design
         self.mask = mask
+        self.coded = None if design.coding is None else CodedExposure(
+            design.coding, design.sensor, design.exposure, design.readout, coding)
         self.sensor = SensorModel(design.sensor, design.exposure, design.readout)
+        self.encoder = encoder_module(design.encoder).requires_grad_(False) if encoder is None else encoder
+        self._encoder_learns = encoder is not None
         self.register_buffer("_fixed_psf", None if mask is not None else _psf(design))
 
     @classmethod
@@ -47,10 +58,16 @@ class PrivacyCamera(nn.Module):
         return cls(design)
 
     def to_design(self, name: str | None = None) -> CameraDesign:
-        """Returns this camera's design: itself when nothing was learned, else the learned pattern and its parent."""
-        if self.mask is None:
+        """Returns this camera's design: itself when nothing was learned, else what was (pattern, encoder, code) and its parent."""
+        changes: dict[str, object] = {}
+        if self.mask is not None:
+            changes["optics.pattern"] = self.mask.to_pattern().model_dump()
+        if self._encoder_learns:
+            changes["encoder"] = cast(LearnableEncoder, self.encoder).to_spec().model_dump()
+        if self.coded is not None and self.coded.learned is not None:
+            changes["coding"] = self.coded.learned.to_coding().model_dump()
+        if not changes:
             return self.design
-        changes: dict[str, object] = {"optics.pattern": self.mask.to_pattern().model_dump()}
         return self.design.replace(**changes, **({"name": name} if name else {}))
 
     def transmission(self) -> Tensor | None:
@@ -86,15 +103,23 @@ class PrivacyCamera(nn.Module):
                 photons_scale: Tensor | float = 1.0) -> Tensor:
         """Returns the binned sensor values [..., h, w] in DN above black level: all that light does.
 
-        `scene` [..., H, W] is linear radiance relative to white. `photons_scale` multiplies the exposure.
+        `scene` [..., H, W] is linear radiance relative to white. `photons_scale` multiplies the exposure. With a
+        `coding` in the design the scene is a clip [..., slots, H, W] and the values are of its one coded image.
         """
         photons = self.relative_irradiance(scene, psf) * self.design.exposure.white_photons_per_px_s * photons_scale
+        if self.coded is not None:
+            return self.coded.binned(photons, generator=generator)
         return self.sensor.binned(photons, generator=generator)
 
     def forward(self, scene: Tensor, *, generator: torch.Generator, psf: Tensor | None = None,
-                photons_scale: Tensor | float = 1.0) -> Tensor:
-        """Returns the code [..., h, w]: floats on the int8 grid, with a straight-through gradient."""
-        return self.sensor.code(self.capture(scene, generator=generator, psf=psf, photons_scale=photons_scale))
+                photons_scale: Tensor | float = 1.0, hard: bool = True) -> Tensor:
+        """Returns the encoder's code; for the readout alone [..., h, w]: floats on the int8 grid, straight-through gradient.
+
+        An encoder takes clips, scene [..., T, H, W]. `hard` codes are what the camera sends, soft ones (`hard=False`) are
+        for training the encoder.
+        """
+        codes = self.sensor.code(self.capture(scene, generator=generator, psf=psf, photons_scale=photons_scale))
+        return encode(self.encoder, codes, generator=generator, hard=hard)
 
 
 def image_through(scene: Tensor, psf: Tensor, design: CameraDesign) -> Tensor:

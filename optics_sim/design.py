@@ -18,6 +18,8 @@ import tomli_w
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
+from optics_sim.coding import Coding, Shutter
+from optics_sim.encoding import Encoder, ReadoutEncoder
 from optics_sim.errors import PrivcamError
 from optics_sim.plain import Plain
 
@@ -213,6 +215,7 @@ class Sensor(Plain):
     dark_current_e_per_s: float = Field(0.0, ge=0, description="electrons without light")
     prnu: float = Field(0.0, ge=0, description="relative standard deviation of the pixels' gain")
     dsnu_e: float = Field(0.0, ge=0, description="standard deviation of the pixels' offset")
+    shutter: Shutter = Field("rolling", description="which exposure codes the pixels can follow by themselves")
     fixed_pattern_seed: int = Field(0, description="draws this very sensor's PRNU and DSNU")
     sources: dict[str, str] = Field(default_factory=dict, description="field name to where its number comes from")
 
@@ -263,15 +266,6 @@ class Readout(Plain):
         return self
 
 
-class ReadoutEncoder(Plain):
-    """No encoder after the readout: the code is the binned 8-bit measurement."""
-
-    kind: Literal["readout"] = "readout"
-
-
-Encoder = Annotated[ReadoutEncoder, Field(discriminator="kind")]
-
-
 # --- the design -----------------------------------------------------------------------------------
 class CameraDesign(Plain):
     """A camera: optics, sensor, exposure, readout and encoder, for scenes of a stated size.
@@ -287,6 +281,7 @@ class CameraDesign(Plain):
     sensor: Sensor = Field(description="what counts the light")
     exposure: Exposure = Field(description="how long, how amplified, how bright")
     readout: Readout = Field(description="raw numbers to the 8-bit code")
+    coding: Coding | None = Field(None, description="which pixels are open when within one exposure; none: each frame by itself")
     encoder: Encoder = Field(ReadoutEncoder(), description="computes on the camera, after the readout; a table")
     parent: str | None = Field(None, description="digest of the design this one was made from")
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import tomllib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import tomli_w
 from pydantic import Field, ValidationError
@@ -61,17 +61,11 @@ class Judging(Plain):
     shuffles: int = Field(100, ge=20, description="repeats of the control with people shuffled")
 
 
-class Experiment(Plain):
-    """Everything that decides a training and its judgement, apart from the camera and the data."""
-
-    seed: int = Field(0, description="from it every stage draws its own generator")
-    enrolled: int = Field(10, ge=2, description="people the camera recognises; the others are outsiders")
-    split: tuple[float, float, float] = Field((0.7, 0.1, 0.2), description="train, validation, test")
-    training: Training = Field(Training(), description="of mask and recogniser")
-    judging: Judging = Field(Judging(), description="what the attackers may use")
+class ExperimentFile(Plain):
+    """What every experiment file can do: be read with overrides, and be written."""
 
     @classmethod
-    def load(cls, path: Path, overrides: dict[str, Any] | None = None) -> Experiment:
+    def load(cls, path: Path, overrides: dict[str, Any] | None = None) -> Self:
         """Returns the experiment of a TOML file with dotted overrides applied; PrivcamError when it is not one."""
         try:
             return cls.from_dict(tomllib.loads(path.read_text(encoding="utf-8")), overrides)
@@ -81,7 +75,7 @@ class Experiment(Plain):
             raise PrivcamError(f"{path} is not valid TOML", got=str(error), todo="mend the file") from None
 
     @classmethod
-    def from_dict(cls, data: dict[str, Any], overrides: dict[str, Any] | None = None) -> Experiment:
+    def from_dict(cls, data: dict[str, Any], overrides: dict[str, Any] | None = None) -> Self:
         """Returns the validated experiment of plain data with dotted overrides (`training.epochs`) applied."""
         for path, value in (overrides or {}).items():
             *parents, last = path.split(".")
@@ -102,3 +96,13 @@ class Experiment(Plain):
     def to_toml(self) -> str:
         """Returns the experiment as TOML text."""
         return tomli_w.dumps(self.model_dump(mode="json"))
+
+
+class Experiment(ExperimentFile):
+    """Everything that decides a training and its judgement, apart from the camera and the data."""
+
+    seed: int = Field(0, description="from it every stage draws its own generator")
+    enrolled: int = Field(10, ge=2, description="people the camera recognises; the others are outsiders")
+    split: tuple[float, float, float] = Field((0.7, 0.1, 0.2), description="train, validation, test")
+    training: Training = Field(Training(), description="of mask and recogniser")
+    judging: Judging = Field(Judging(), description="what the attackers may use")

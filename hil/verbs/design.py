@@ -1,4 +1,4 @@
-"""`privcam design`: from photographs to a camera, judged, on one page. Later stages join here, one function each."""
+"""`privcam design`: from photographs or clips to a camera, judged, on one page. Later stages join here, one function each."""
 
 from __future__ import annotations
 
@@ -7,33 +7,64 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hil.verbs.options import add_common, experiment_of, progress
+from hil.verbs.options import add_common, add_faces, clip_experiment_of, experiment_of, progress
 from optics_sim.errors import PrivcamError
 
 if TYPE_CHECKING:
     from optics_sim.tables.lensless import Setting
 
-HELP = "from photographs of people to a camera, its attackers and a page to read"
+HELP = "from photographs of people, or clips of actions, to a camera, its attackers and a page to read"
 SYNTHETIC = "synthetic:30:30:0"  # people, pictures of each, seed
+SYNTHETIC_CLIPS = "synthetic:10:5:3:0"  # actors, actions, takes of each, seed
 DEMO_OVERRIDES = {"judging.decoder_pairs": 300}  # as many as the drawn outsiders have
 
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds the verb's options."""
     source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--data", help="photographs: a folder with a folder per person, a zip of one, or an npz")
+    source.add_argument("--data", help="photographs: a folder with a folder per person, a zip of one, or an npz; or clips: a folder "
+                        "with a folder of videos per action, a known layout, synthetic:... or semireal:...")
     source.add_argument("--synthetic", action="store_true", help=f"drawn people instead ({SYNTHETIC}); said so on the page")
+    source.add_argument("--synthetic-clips", action="store_true", help=f"drawn people who act ({SYNTHETIC_CLIPS})")
     parser.add_argument("--others", nargs="*", default=[], help="other people's data sets, for the attacker's decoder pairs")
     parser.add_argument("--design", type=Path, default=None,
                         help="design.toml to start from (default: IMX477, 63 pixel scene, 32 cell mask)")
-    parser.add_argument("--scene", type=int, default=63, help="side of the scene in pixels (without --design)")
+    parser.add_argument("--scene", type=int, default=None, help="side of the scene in pixels (default 63, clips 64; without --design)")
     parser.add_argument("--mask", type=int, default=32, help="side of the mask in cells (without --design)")
     parser.add_argument("--enrolled", type=int, default=None, help="how many of the largest people are enrolled (default: at most 10)")
     add_common(parser, out=Path("runs/design"))
+    add_faces(parser)
 
 
 def run(arguments: Namespace) -> int:
     """Returns 0 when the camera is designed, judged, and its page written."""
+    page = _run_clips(arguments) if _on_clips(arguments) else _run_photographs(arguments)
+    print(f"page: {page}")
+    return 0
+
+
+def _on_clips(arguments: Namespace) -> bool:
+    from optics_sim.data.clips import is_clip_source
+
+    return arguments.synthetic_clips or (arguments.data is not None and is_clip_source(arguments.data))
+
+
+def _run_clips(arguments: Namespace) -> Path:
+    from optics_sim.report.clip_design_page import write_clip_design
+    from optics_sim.run import Run
+    from optics_sim.tables import bdq
+
+    data = SYNTHETIC_CLIPS if arguments.synthetic_clips else arguments.data
+    setting = bdq.ClipSetting(data=data, out=str(arguments.out), scene=(arguments.scene or 64,) * 2,
+                              experiment=clip_experiment_of(arguments), device=arguments.device)
+    with Run(arguments.out, "design", vars(arguments), setting.experiment.seed) as record:
+        if Path(data).exists():
+            record.add_input("data", Path(data))
+        bdq.run_clip_table(setting, bdq.CORE, 1, progress(record), workers=arguments.workers)
+        return write_clip_design(arguments.out, setting, "BDQ", record)
+
+
+def _run_photographs(arguments: Namespace) -> Path:
     from optics_sim.report.design_page import write_design
     from optics_sim.run import Run
 
@@ -44,9 +75,7 @@ def run(arguments: Namespace) -> int:
         say = progress(record)
         for stage in STAGES:
             stage(setting, arguments, say)
-        page = write_design(arguments.out, setting, record)
-    print(f"page: {page}")
-    return 0
+        return write_design(arguments.out, setting, record)
 
 
 def _setting(arguments: Namespace) -> Setting:
@@ -59,7 +88,7 @@ def _setting(arguments: Namespace) -> Setting:
     if arguments.enrolled is not None or arguments.experiment is None:
         overrides["enrolled"] = arguments.enrolled or _enrolled(len(faces.people), bool(arguments.others))
     experiment = experiment_of(arguments, overrides)
-    scene, cells = (arguments.scene,) * 2, (arguments.mask,) * 2
+    scene, cells = (arguments.scene or 63,) * 2, (arguments.mask,) * 2
     if arguments.design is not None:
         author = CameraDesign.load(arguments.design)
         if author.optics.kind != "lensless":

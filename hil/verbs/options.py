@@ -7,25 +7,32 @@ import tomllib
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from optics_sim.errors import PrivcamError
 
 if TYPE_CHECKING:
-    from optics_sim.experiment import Experiment
+    from optics_sim.clip_experiment import ClipExperiment
+    from optics_sim.experiment import Experiment, ExperimentFile
     from optics_sim.run import Run
+
+File = TypeVar("File", bound="ExperimentFile")
 
 
 def add_common(parser: ArgumentParser, out: Path) -> None:
-    """Adds what every long verb has: where to, how, on what, with which judges."""
+    """Adds what every long verb has: where to, how, on what."""
     parser.add_argument("--out", type=Path, default=out, help=f"folder of the run (default {out}); a run that stopped resumes there")
     parser.add_argument("--experiment", type=Path, default=None, help="experiment.toml (default: built in)")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
                         help="override of the experiment, e.g. --set training.epochs=40")
-    parser.add_argument("--bin", type=int, default=40, help="raw pixels per code pixel, each way (40: 62 um on an IMX477)")
     parser.add_argument("--seed", type=int, default=None, help="first seed (default: the experiment's)")
     parser.add_argument("--device", default="cpu", help="torch device, e.g. cpu or cuda")
     parser.add_argument("--workers", type=int, default=2, help="worker processes of one thread each; 0 runs in this process")
+
+
+def add_faces(parser: ArgumentParser) -> None:
+    """Adds what the lensless verbs have besides: the scale of the code, and who else judges."""
+    parser.add_argument("--bin", type=int, default=40, help="raw pixels per code pixel, each way (40: 62 um on an IMX477)")
     parser.add_argument("--verifier", default=None, help="a public face network (ONNX, 112x96 or 112x112) as judge")
     parser.add_argument("--detector", default=None, help="a public YuNet face detector (ONNX) as judge")
 
@@ -34,12 +41,23 @@ def experiment_of(arguments: Namespace, more: dict[str, Any] | None = None) -> E
     """Returns the experiment of the file and overrides given; PrivcamError for a bad one."""
     from optics_sim.experiment import Experiment
 
+    return _read(Experiment, arguments, more)
+
+
+def clip_experiment_of(arguments: Namespace) -> ClipExperiment:
+    """Returns the experiment on clips of the file and overrides given; PrivcamError for a bad one."""
+    from optics_sim.clip_experiment import ClipExperiment
+
+    return _read(ClipExperiment, arguments)
+
+
+def _read(kind: type[File], arguments: Namespace, more: dict[str, Any] | None = None) -> File:
     overrides = {**(more or {}), **dict(_override(text) for text in arguments.overrides)}
     if arguments.seed is not None:
         overrides["seed"] = arguments.seed
     if arguments.experiment is not None:
-        return Experiment.load(arguments.experiment, overrides)
-    return Experiment.from_dict({}, overrides)
+        return kind.load(arguments.experiment, overrides)
+    return kind.from_dict({}, overrides)
 
 
 def _override(text: str) -> tuple[str, Any]:

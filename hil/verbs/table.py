@@ -1,18 +1,32 @@
-"""`privcam table lensless`: the paper's table on the user's people, resuming from the rows that are there."""
+"""`privcam table SYSTEM`: a paper's table on the user's data, resuming from the rows that are there."""
 
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from hil.verbs.options import add_common, experiment_of, progress
+from hil.verbs.options import add_common, add_faces, clip_experiment_of, experiment_of, progress
 
 HELP = "train, attack and judge a paper's table on your data"
 
 
 def add_arguments(parser: ArgumentParser) -> None:
-    """Adds the verb's options."""
-    parser.add_argument("system", choices=["lensless"], help="whose table")
+    """Adds the systems and their options."""
+    systems = parser.add_subparsers(dest="system", required=True, metavar="SYSTEM",
+                                    help="whose table; privcam table SYSTEM --help says more")
+    _lensless(systems.add_parser("lensless", help="masks in front of a bare sensor, on photographs of people"))
+    _bdq(systems.add_parser("bdq", help="blur, difference, quantise and its rivals, on clips of actions"))
+
+
+def run(arguments: Namespace) -> int:
+    """Returns 0 when the table is complete and its page is written."""
+    page = {"lensless": _run_lensless, "bdq": _run_bdq}[arguments.system](arguments)
+    print(f"table: {page}")
+    return 0
+
+
+# --- lensless -------------------------------------------------------------------------------------
+def _lensless(parser: ArgumentParser) -> None:
     parser.add_argument("--data", required=True, help="photographs: a folder of folders, a zip, an npz, or synthetic:PEOPLE:IMAGES:SEED")
     parser.add_argument("--others", nargs="*", default=[], help="other people's data sets, for decoder pairs (and outsiders where "
                                                                 "everybody is enrolled)")
@@ -23,10 +37,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--weights", type=float, nargs="+", default=None, help="loss weights to choose from")
     parser.add_argument("--weights-from", type=Path, default=None, help="take the loss weights another table chose")
     add_common(parser, out=Path("tables/lensless"))
+    add_faces(parser)
 
 
-def run(arguments: Namespace) -> int:
-    """Returns 0 when the table is complete and its page is written."""
+def _run_lensless(arguments: Namespace) -> Path:
     from optics_sim.report.lensless_table import write_table
     from optics_sim.run import Run
     from optics_sim.tables import lensless
@@ -37,9 +51,30 @@ def run(arguments: Namespace) -> int:
         cells=(arguments.mask,) * 2, experiment=experiment_of(arguments, overrides), verifier=arguments.verifier,
         detector=arguments.detector, device=arguments.device, bin_px=arguments.bin)
     with Run(arguments.out, "table", vars(arguments), setting.experiment.seed) as record:
-        say = progress(record)
-        lensless.run_table(setting, arguments.seeds, say, workers=arguments.workers,
+        lensless.run_table(setting, arguments.seeds, progress(record), workers=arguments.workers,
                            weights=tuple(arguments.weights or lensless.WEIGHTS), weights_from=arguments.weights_from)
-        page = write_table(arguments.out, setting, record)
-    print(f"table: {page}")
-    return 0
+        return write_table(arguments.out, setting, record)
+
+
+# --- bdq ------------------------------------------------------------------------------------------
+def _bdq(parser: ArgumentParser) -> None:
+    parser.add_argument("--data", required=True, help="clips: a folder (action/actor_*.mp4, KTH, SBU, IPN), the name of one below "
+                        "PRIVCAM_DATA, synthetic:ACTORS:ACTIONS:TAKES:SEED or semireal:FACES:PEOPLE:TAKES:SEED")
+    parser.add_argument("--scene", type=int, default=64, help="side of the scene in pixels")
+    parser.add_argument("--seeds", type=int, default=3, help="independent repetitions, each testing other actors")
+    parser.add_argument("--rows", nargs="+", default=None, metavar="ROW", help="only these rows; `core`: raw, D, BDQ, one low resolution "
+                        "and the controls (default: the whole grid)")
+    add_common(parser, out=Path("tables/bdq"))
+
+
+def _run_bdq(arguments: Namespace) -> Path:
+    from optics_sim.report.bdq_table import write_bdq_table
+    from optics_sim.run import Run
+    from optics_sim.tables import bdq
+
+    labels = bdq.CORE if arguments.rows == ["core"] else tuple(arguments.rows or bdq.variants())
+    setting = bdq.ClipSetting(data=arguments.data, out=str(arguments.out), scene=(arguments.scene,) * 2,
+                              experiment=clip_experiment_of(arguments), device=arguments.device)
+    with Run(arguments.out, "table", vars(arguments), setting.experiment.seed) as record:
+        bdq.run_clip_table(setting, labels, arguments.seeds, progress(record), workers=arguments.workers)
+        return write_bdq_table(arguments.out, setting, record)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save as to_bytes
 from torch import Tensor
 
-from optics_sim.attacks.judge import Judgement, Judges, as_pictures, judge
+from optics_sim.attacks.judge import Array, Judges, as_pictures, judge
 from optics_sim.camera import PrivacyCamera
 from optics_sim.design import CameraDesign, DefocusOptics, LenslessOptics, write_atomically
 from optics_sim.experiment import Experiment
@@ -72,7 +72,7 @@ def evaluate(label: str, design: CameraDesign, cohort: Cohort, experiment: Exper
     `geometric` adds the accuracy that the shadow without diffraction would have given.
     """
     key = depends_on(design, experiment, cohort, (label, geometric, decoder_counts, *judges.digests))
-    if folder is not None and (kept := _kept(folder, key)) is not None:
+    if folder is not None and (kept := kept_row(folder, key)) is not None:
         return kept
     camera = PrivacyCamera.from_design(design).to(cohort.train.scenes.device)
     checkpoint = None if folder is None else _prepared(folder) / f"recogniser.{key[:12]}.part.safetensors"
@@ -84,7 +84,7 @@ def evaluate(label: str, design: CameraDesign, cohort: Cohort, experiment: Exper
     row = Row(label=label, seed=experiment.seed, design_digest=design.digest, depends_on=key, cohort=cohort.note,
               samples=(*samples, *judgement.samples))
     if folder is not None:
-        _keep(folder, row, design, network, judgement)
+        keep_row(folder, row, design, network.state_dict(), judgement.pictures)
         for part in folder.glob("recogniser.*.part.safetensors"):
             part.unlink()
     return row
@@ -136,7 +136,8 @@ def _prepared(folder: Path) -> Path:
     return folder
 
 
-def _kept(folder: Path, key: str) -> Row | None:
+def kept_row(folder: Path, key: str) -> Row | None:
+    """Returns the row a folder holds, or None where there is none that depends on just this."""
     file = folder / "row.json"
     if not file.exists():
         return None
@@ -144,10 +145,11 @@ def _kept(folder: Path, key: str) -> Row | None:
     return row if row.depends_on == key else None
 
 
-def _keep(folder: Path, row: Row, design: CameraDesign, network: Recogniser, judgement: Judgement) -> None:
+def keep_row(folder: Path, row: Row, design: CameraDesign, tensors: dict[str, Tensor], pictures: Mapping[str, Array]) -> None:
+    """Writes a row with its design, its recogniser and pictures for a page; the row itself last: then all is there."""
     design.save(folder)
-    tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    write_atomically(folder / "recogniser.safetensors", to_bytes(tensors))
-    pictures = {name: torch.from_numpy(np.ascontiguousarray(images)) for name, images in judgement.pictures.items()}
-    write_atomically(folder / "pictures.safetensors", to_bytes(pictures))
-    write_atomically(folder / "row.json", row.model_dump_json(indent=1).encode())  # last: its presence means all is there
+    arrays = {name: torch.from_numpy(np.ascontiguousarray(images)) for name, images in pictures.items()}
+    for name, held in (("recogniser", tensors), ("pictures", arrays)):
+        on_disk = {key: value.detach().cpu().contiguous() for key, value in held.items()}
+        write_atomically(folder / f"{name}.safetensors", to_bytes(on_disk))
+    write_atomically(folder / "row.json", row.model_dump_json(indent=1).encode())

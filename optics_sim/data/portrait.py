@@ -52,7 +52,7 @@ HAIR_CUTS = {
 def draw(face: Face, view: View, size: int) -> NDArray[np.uint8]:
     """Returns the picture of a face, sRGB uint8 [size, size, 3], exposed to the view's mean luminance."""
     axis = ((np.arange(size, dtype=np.float32) + 0.5) * (2 / size) - 1).astype(np.float32)
-    canvas = _background(np.random.default_rng(view.background_seed), axis)
+    canvas = background(np.random.default_rng(view.background_seed), axis)
     across, down = head_frame(face, view, axis)
     soft = np.float32(2 / size / view.scale)  # one pixel, in half heads
     turn = rotation(view)
@@ -170,7 +170,7 @@ def _paint_mouth(albedo: Plane, face: Face, view: View, x: Plane, y: Plane, fron
 
 
 # --- around the face ------------------------------------------------------------------------------
-def _background(rng: np.random.Generator, axis: Plane) -> Plane:
+def background(rng: np.random.Generator, axis: Plane) -> Plane:
     """Returns a room nobody lives in: two colours, a few soft-edged shapes, coarse texture; [3, H, W] linear."""
     first, second = (_muted(rng) for _ in range(2))
     angle, size = rng.uniform(0, 6.28), len(axis)

@@ -1,1 +1,1 @@
-"""What a camera computes after its readout. Empty for now: a lensless design's code is the readout itself."""
+"""What a camera computes after its readout. Loads nothing: the integer encoder runs where there is no torch."""

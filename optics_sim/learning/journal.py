@@ -38,7 +38,8 @@ class LossJournal:
                 self._board.add_scalar(name, value, int(record["epoch"]))
         if time.monotonic() - self._spoke > QUIET_S:
             self._spoke = time.monotonic()
-            LOG.info("%s: epoch %d of %d, cross-entropy %.3f", self.title, record["epoch"], self.epochs, record["cross_entropy"])
+            value = next((value for name, value in record.items() if name.endswith("cross_entropy")), float("nan"))
+            LOG.info("%s: epoch %d of %d, cross-entropy %.3f", self.title, record["epoch"], self.epochs, value)
 
 
 def read_losses(folder: Path) -> dict[str, list[tuple[float, float]]]:

@@ -52,14 +52,14 @@ def start_design(pattern: Pattern, scene: tuple[int, int] = (63, 63), cells: tup
         name=name, scene=scene, sensor=chosen,
         optics=default_lensless(pattern, cells, chosen.pixel_pitch_m * bin_px, MASK_TO_SENSOR_M, SCENE_TO_MASK_M),
         exposure=Exposure(exposure_s=0.01, white_photons_per_px_s=WHITE_PHOTONS_PER_PX_S),
-        readout=_readout(code, chosen.shape, bin_px, chosen.black_level_dn))
+        readout=centred_readout(code, chosen.shape, bin_px, chosen.black_level_dn))
 
 
 def control_design(kind: Literal["identity", "black"], like: CameraDesign) -> CameraDesign:
     """Returns the control camera of a kind: the code is the scene (noise-free), or nothing but a capped sensor."""
     sensor = presets.load("ideal") if kind == "identity" else like.sensor
     optics = IdentityOptics() if kind == "identity" else BlackOptics()
-    readout = _readout(like.scene, sensor.shape, 1 if kind == "identity" else _fitting_bin(like), sensor.black_level_dn)
+    readout = centred_readout(like.scene, sensor.shape, 1 if kind == "identity" else _fitting_bin(like), sensor.black_level_dn)
     shift = max(0, sensor.bit_depth - 8) if kind == "identity" else _noise_shift(like, readout)
     return CameraDesign(name=kind, scene=like.scene, optics=optics, sensor=sensor, exposure=like.exposure,
                         readout=readout.model_copy(update={"shift": shift}))
@@ -76,7 +76,8 @@ def _fitting_bin(like: CameraDesign) -> int:
     return min(like.sensor.shape[0] // like.scene[0], like.sensor.shape[1] // like.scene[1], like.readout.bin[0])
 
 
-def _readout(code: tuple[int, int], sensor_shape: tuple[int, int], bin_px: int, black_level_dn: float) -> Readout:
+def centred_readout(code: tuple[int, int], sensor_shape: tuple[int, int], bin_px: int, black_level_dn: float) -> Readout:
+    """Returns the readout of the middle of a sensor, on even rows and columns; PrivcamError when the code does not fit."""
     height, width = code[0] * bin_px, code[1] * bin_px
     if height > sensor_shape[0] or width > sensor_shape[1]:
         raise PrivcamError("the code does not fit on the sensor", got=f"{code} code pixels of {bin_px} raw pixels",

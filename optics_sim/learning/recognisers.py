@@ -98,7 +98,52 @@ def resnet18(classes: int, *, width: int = 64, embedding: int = 128) -> Recognis
     return Recogniser(nn.Sequential(*stages, nn.AdaptiveAvgPool2d(1), nn.Flatten()), inputs, classes, embedding)
 
 
-RECOGNISERS: dict[str, Callable[[int], Recogniser]] = {"small": small, "resnet18": resnet18}
+class InvertedResidual(nn.Module):
+    """Expand, filter each channel, project, and a shortcut. Reference: Sandler et al., MobileNetV2, CVPR 2018, figure 3."""
+
+    def __init__(self, inputs: int, outputs: int, stride: int, expansion: int = 4) -> None:
+        super().__init__()
+        hidden = inputs * expansion
+        self.body = nn.Sequential(
+            nn.Conv2d(inputs, hidden, 1, bias=False), nn.BatchNorm2d(hidden), nn.ReLU6(),
+            nn.Conv2d(hidden, hidden, 3, stride, 1, groups=hidden, bias=False), nn.BatchNorm2d(hidden), nn.ReLU6(),
+            nn.Conv2d(hidden, outputs, 1, bias=False), nn.BatchNorm2d(outputs))
+        self.same = stride == 1 and inputs == outputs
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Returns the block's output."""
+        return features + self.body(features) if self.same else self.body(features)
+
+
+def mobile(classes: int, *, width: int = 16, embedding: int = 64) -> Recogniser:
+    """Returns a small MobileNetV2: inverted residuals, about 0.1 M parameters at width 16."""
+    layers = [*_conv(1, width, 2), InvertedResidual(width, 2 * width, 2), InvertedResidual(2 * width, 2 * width, 1),
+              InvertedResidual(2 * width, 4 * width, 2), InvertedResidual(4 * width, 4 * width, 1)]
+    return Recogniser(nn.Sequential(*layers, nn.AdaptiveAvgPool2d(2), nn.Flatten()), 16 * width, classes, embedding)
+
+
+class PatchTrunk(nn.Module):
+    """Patches as tokens, two layers of attention, and their mean. Reference: Dosovitskiy et al., ICLR 2021, without class token."""
+
+    def __init__(self, width: int, patch_px: int, heads: int = 4) -> None:
+        super().__init__()
+        self.patches = nn.Conv2d(1, width, patch_px, patch_px)
+        self.place = nn.Conv2d(width, width, 3, 1, 1, groups=width)  # where a token lies, for any size of code
+        layer = nn.TransformerEncoderLayer(width, heads, 2 * width, 0.0, F.gelu, batch_first=True, norm_first=True)
+        self.layers = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """Returns features [n, width] of planes [n, 1, h, w]."""
+        tokens = self.patches(planes)
+        return self.layers((tokens + self.place(tokens)).flatten(2).mT).mean(1)
+
+
+def patches(classes: int, *, width: int = 64, embedding: int = 64) -> Recogniser:
+    """Returns a small vision transformer on patches of 8 pixels, about 0.1 M parameters at width 64."""
+    return Recogniser(PatchTrunk(width, 8), width, classes, embedding)
+
+
+RECOGNISERS: dict[str, Callable[[int], Recogniser]] = {"small": small, "resnet18": resnet18, "mobile": mobile, "patches": patches}
 
 
 def recogniser(kind: str, classes: int, generator: torch.Generator) -> Recogniser:
@@ -116,11 +161,17 @@ def recogniser(kind: str, classes: int, generator: torch.Generator) -> Recognise
 def initialise(network: nn.Module, generator: torch.Generator) -> None:
     """Draws every weight from `generator`: He normal for convolutions and layers, zero bias, unit norms."""
     for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d | nn.Linear):
-            fan_in = module.weight[0].numel()
-            with torch.no_grad():
-                module.weight.normal_(0.0, (2.0 / fan_in) ** 0.5, generator=generator)
-                if module.bias is not None:
-                    module.bias.zero_()
-        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d):
+        if isinstance(module, nn.Conv2d | nn.Conv3d | nn.ConvTranspose2d | nn.Linear):
+            _draw(module.weight, 2.0, generator)
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+        elif isinstance(module, nn.MultiheadAttention):
+            _draw(module.in_proj_weight, 1.0, generator)
+            nn.init.zeros_(module.in_proj_bias)
+        elif isinstance(module, nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d | nn.LayerNorm):
             module.reset_parameters()
+
+
+@torch.no_grad()
+def _draw(weight: Tensor, gain: float, generator: torch.Generator) -> None:
+    weight.normal_(0.0, (gain / weight[0].numel()) ** 0.5, generator=generator)

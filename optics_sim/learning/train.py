@@ -6,24 +6,24 @@ same bits (same machine, CPU, same number of threads).
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from optics_sim.camera import PrivacyCamera, image_through
+from optics_sim.clip_experiment import ClipTraining
 from optics_sim.design import OpenPattern
 from optics_sim.experiment import Training
 from optics_sim.learning import checkpoint as store
 from optics_sim.learning.losses import CONSTRAINTS
 from optics_sim.learning.recognisers import Recogniser
+from optics_sim.learning.schedule import cosine, warm_up
 
-WARM_UP_STEPS = 50
 EVALUATION_BATCH = 256
 OnEpoch = Callable[[dict[str, float]], None]
 
@@ -62,6 +62,11 @@ class Trainer:
         self.mean_scene = data.scenes.mean(0)
         self._open_psf = open_psf(camera) if mask is not None else None
         self._measure()
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of the plan."""
+        return self.plan.epochs
 
     def run_epoch(self) -> dict[str, float]:
         """Trains one epoch and returns its mean losses and accuracy."""
@@ -114,11 +119,9 @@ class Trainer:
 
     def _set_rates(self, step: int) -> None:
         total = self.plan.epochs * self.steps_per_epoch
-        cosine = 0.5 * (1 + math.cos(math.pi * min(1.0, step / total)))
-        warm = min(1.0, (step + 1) / WARM_UP_STEPS)
-        self.optimiser.param_groups[0]["lr"] = self.plan.learning_rate * cosine * warm
+        self.optimiser.param_groups[0]["lr"] = self.plan.learning_rate * cosine(step, total) * warm_up(step)
         if self.mask_optimiser is not None:
-            self.mask_optimiser.param_groups[0]["lr"] = self.plan.mask.learning_rate * cosine
+            self.mask_optimiser.param_groups[0]["lr"] = self.plan.mask.learning_rate * cosine(step, total)
 
     def _set_temperature(self) -> None:
         if self.camera.mask is not None:
@@ -161,7 +164,7 @@ class Trainer:
             self.mask_optimiser.load_state_dict(state["mask_optimiser"])
 
 
-def half_where_asked(plan: Training, tensor: Tensor) -> torch.autocast:
+def half_where_asked(plan: Training | ClipTraining, tensor: Tensor) -> torch.autocast:
     """Returns the context in which networks run in bfloat16 when the plan says so; the physics never does."""
     return torch.autocast(tensor.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16")
 
@@ -173,11 +176,30 @@ def open_psf(camera: PrivacyCamera) -> Tensor:
     return PrivacyCamera(opened).psf().to(device)
 
 
-def train(trainer: Trainer, *, checkpoint: Path | None = None, on_epoch: OnEpoch | None = None) -> None:
+class Stoppable(Protocol):
+    """A training that can be stopped between any two epochs: a `Trainer`, a `Game`."""
+
+    epoch: int
+
+    @property
+    def epochs(self) -> int:
+        """Returns how many epochs it takes."""
+
+    def run_epoch(self) -> dict[str, float]:
+        """Trains one epoch and returns its numbers."""
+
+    def state(self) -> dict[str, Any]:
+        """Returns everything the rest of the training depends on."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Puts the training back to a saved state."""
+
+
+def train(trainer: Stoppable, *, checkpoint: Path | None = None, on_epoch: OnEpoch | None = None) -> None:
     """Runs a training to its end, resuming from `checkpoint` where there is one and saving there after each epoch."""
     if checkpoint is not None and checkpoint.exists():
         trainer.restore(store.load(checkpoint))
-    while trainer.epoch < trainer.plan.epochs:
+    while trainer.epoch < trainer.epochs:
         record = trainer.run_epoch()
         if checkpoint is not None:
             store.save(checkpoint, trainer.state())

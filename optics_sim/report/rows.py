@@ -11,7 +11,7 @@ from optics_sim.report.resampling import Sample, combined, difference
 
 KNOWN_KEY = ("wiener", "tikhonov", "fista", "admm_tv", "decoder")
 POSITIVE_PSNR_DB, POSITIVE_SSIM = 30.0, 0.95  # what an attacker with the right key must reach on a clear camera
-SHARES = ("accuracy", "validation_accuracy", "accuracy_geometric", "auc", "strongest_auc", "rank1", "face_found")
+SHARES = ("accuracy", "validation_accuracy", "accuracy_geometric", "auc", "strongest_auc", "rank1", "face_found", "strongest", "trade")
 CONTROL_METRICS = ("auc", "rank1")
 
 
@@ -38,7 +38,8 @@ def measure(rows: Sequence[Judged], name: str, rename: str | None = None) -> Mea
 
 def _in_bounds(found: Measure) -> Measure:
     """Returns the measure with its interval cut to 0..1 where its value cannot lie outside."""
-    if found.interval is None or found.name.rpartition("/")[2] not in SHARES:
+    share = found.name.startswith("identity/") or found.name.rpartition("/")[2] in SHARES
+    if found.interval is None or not share:
         return found
     low, high = found.interval
     return found.model_copy(update={"interval": (max(0.0, low), min(1.0, high))})

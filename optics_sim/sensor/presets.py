@@ -21,6 +21,7 @@ _UNITS = {
     "shape": "raw pixels (rows, columns)",
     "pixel_pitch_m": "m",
     "cfa": "",
+    "shutter": "",
     "bit_depth": "bit",
     "black_level_dn": "DN",
     "gain_dn_per_e": "DN/e- at analogue gain 1",

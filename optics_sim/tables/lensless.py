@@ -7,7 +7,6 @@ and seed). Every task keeps its own folder, so a table resumes from what is ther
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -24,7 +23,6 @@ from optics_sim.design import (
     OpenPattern,
     Pattern,
     PinholePattern,
-    Plain,
     RandomPattern,
     RowsPattern,
     write_atomically,
@@ -36,7 +34,8 @@ from optics_sim.learning.journal import LossJournal
 from optics_sim.learning.pipeline import BIN, Regime, control_design, exposed, learn_mask, start_design
 from optics_sim.learning.seeds import derived_seed, torch_generator
 from optics_sim.learning.train import correct
-from optics_sim.tables.work import run_all
+from optics_sim.plain import Plain
+from optics_sim.tables.work import Say, announce, run_all
 
 FIXED = ("pinhole", "open", "random")
 LEARNED: dict[str, ConstraintKind] = {"lwoc": "none", "sim": "sim", "tv": "tv", "inv": "inv", "rip": "rip"}
@@ -47,7 +46,6 @@ ACCURACY_SLACK = 0.05  # of validation accuracy that a constraint may cost
 APERTURE_LIMIT = 0.9
 CURVE_LABELS = ("random", "lwoc")  # rows whose decoder is also trained on fewer and more pairs
 CURVE_COUNTS = (100, 3000)
-Say = Callable[[str], None]
 
 
 class Setting(Plain):
@@ -269,9 +267,9 @@ def run_table(setting: Setting, seeds: int, say: Say, *, workers: int = 2, weigh
     say("loss weights: " + ", ".join(f"{label} {weight:g}" for label, weight in chosen.items()))
     first = setting.experiment.seed
     masks = [MaskTask(label, weight, seed) for seed in range(first, first + seeds) for label, weight in chosen.items()]
-    _announce(run_all(learn, [(setting, task) for task in masks], workers), "mask", len(masks), say)
+    announce(run_all(learn, [(setting, task) for task in masks], workers), "mask", len(masks), say)
     rows = row_tasks(setting, seeds, chosen)
-    _announce(run_all(judge_row, [(setting, task) for task in rows], workers), "row", len(rows), say)
+    announce(run_all(judge_row, [(setting, task) for task in rows], workers), "row", len(rows), say)
     return chosen
 
 
@@ -279,7 +277,7 @@ def _swept(setting: Setting, weights: tuple[float, ...], workers: int, say: Say)
     seed = setting.experiment.seed
     tasks = [MaskTask("lwoc", 0.0, seed, sweep=True)]
     tasks += [MaskTask(label, weight, seed, sweep=True) for label in LEARNED if label != "lwoc" for weight in weights]
-    _announce(run_all(learn, [(setting, task) for task in tasks], workers), "sweep", len(tasks), say)
+    announce(run_all(learn, [(setting, task) for task in tasks], workers), "sweep", len(tasks), say)
     return chosen_weights(setting, weights)
 
 
@@ -294,11 +292,6 @@ def _weights_of(folder: Path) -> dict[str, float]:
 def _made(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     return folder
-
-
-def _announce(results: Iterator[str], what: str, total: int, say: Say) -> None:
-    for done, text in enumerate(results, 1):
-        say(f"{what} {done}/{total}  {text}")
 
 
 def read_rows(out: Path) -> dict[tuple[str, str], list[Row]]:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import torch
 
 Result = TypeVar("Result")
+Say = Callable[[str], None]
 
 
 def _one_thread() -> None:
@@ -42,3 +43,9 @@ def run_all(function: Callable[..., Result], tasks: Iterable[tuple[Any, ...]], w
         finally:
             for future in waiting:
                 future.cancel()
+
+
+def announce(results: Iterator[str], what: str, total: int, say: Say) -> None:
+    """Says each finished task, and how many there are."""
+    for done, text in enumerate(results, 1):
+        say(f"{what} {done}/{total}  {text}")

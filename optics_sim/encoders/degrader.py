@@ -1,0 +1,99 @@
+"""A learned degrader: a residual network on each frame, then levels. The expensive kind that BDQ is compared with."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from safetensors.torch import load, save
+from torch import Tensor, nn
+
+from optics_sim.design import write_atomically
+from optics_sim.encoding import DegraderEncoder
+from optics_sim.errors import PrivcamError
+from optics_sim.learning.recognisers import initialise
+from optics_sim.learning.seeds import torch_generator
+
+
+class _Residual(nn.Module):
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.body = nn.Sequential(*_layer(channels, channels), nn.Conv2d(channels, channels, 3, padding=1), _norm(channels))
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features + self.body(features)
+
+
+class Degrader(nn.Module):
+    """Frame plus network(frame), quantised to `levels`: convolutions width, 2 width, 4 width (each half as large), residual
+    blocks, and back up.
+
+    Reference: Wu et al., Privacy-preserving deep action recognition, TPAMI 2020 (its degradation model), after
+    Johnson et al., ECCV 2016. Changed: narrower, instance norm (a frame's code depends on that frame alone), one plane.
+    """
+
+    def __init__(self, spec: DegraderEncoder) -> None:
+        super().__init__()
+        self.spec = spec
+        width = spec.width
+        self.down = nn.Sequential(*_layer(1, width, kernel=9), *_layer(width, 2 * width, stride=2),
+                                  *_layer(2 * width, 4 * width, stride=2))
+        self.middle = nn.Sequential(*(_Residual(4 * width) for _ in range(spec.blocks)))
+        self.at_half = nn.Sequential(*_layer(4 * width, 2 * width))
+        self.at_full = nn.Sequential(*_layer(2 * width, width), nn.Conv2d(width, 1, 9, padding=4))
+        self._start()
+
+    def forward(self, codes: Tensor, *, generator: torch.Generator | None = None, hard: bool = True) -> Tensor:
+        """Returns codes 0..levels - 1 of readout codes [..., h, w], same shape; hard ones whole, with a gradient straight
+        through; `generator` is not used.
+        """
+        frames = codes.reshape(-1, 1, *codes.shape[-2:]) / 128
+        features = self.middle(self.down(frames))
+        half = self.at_half(_enlarged(features, tuple(-(-side // 2) for side in codes.shape[-2:])))
+        changed = frames + self.at_full(_enlarged(half, tuple(codes.shape[-2:])))
+        level = ((changed * 128 + 128) / 255).clamp(0, 1) * (self.spec.levels - 1)
+        whole = level + (level.detach().round() - level.detach()) if hard else level
+        return whole.reshape(codes.shape)
+
+    def save(self, file: Path) -> DegraderEncoder:
+        """Writes the weights and returns (and keeps) the spec that names them."""
+        data = save({name: value.detach().contiguous() for name, value in self.state_dict().items()})
+        write_atomically(file, data)
+        self.spec = self.spec.model_copy(update={"weights": str(file), "sha256": hashlib.sha256(data).hexdigest()})
+        return self.spec
+
+    def to_spec(self) -> DegraderEncoder:
+        """Returns the spec; PrivcamError when the weights are no longer those that it names."""
+        named = Degrader(self.spec).state_dict()
+        if not all(torch.equal(value.to("cpu"), named[name]) for name, value in self.state_dict().items()):
+            raise PrivcamError("the degrader's weights are in no file", got=self.spec.weights or "weights of a seed",
+                               todo="call save(file) first")
+        return self.spec
+
+    def _start(self) -> None:
+        if not self.spec.weights:
+            initialise(self, torch_generator(self.spec.seed, "degrader"))
+            return
+        try:
+            data = Path(self.spec.weights).read_bytes()
+        except FileNotFoundError:
+            raise PrivcamError("no weights of the degrader", got=self.spec.weights, todo="give the file that training wrote") from None
+        digest = hashlib.sha256(data).hexdigest()
+        if self.spec.sha256 not in ("", digest):
+            raise PrivcamError("the degrader's weights are not those of the design", got=digest, allowed=self.spec.sha256,
+                               todo="give the file that belongs to the design")
+        self.load_state_dict(load(data))
+
+
+def _norm(channels: int) -> nn.Module:
+    return nn.GroupNorm(channels, channels)
+
+
+def _layer(inputs: int, outputs: int, *, kernel: int = 3, stride: int = 1) -> list[nn.Module]:
+    return [nn.Conv2d(inputs, outputs, kernel, stride, kernel // 2), _norm(outputs), nn.ReLU()]
+
+
+def _enlarged(features: Tensor, shape: tuple[int, ...]) -> Tensor:
+    return F.interpolate(features, shape, mode="nearest")

@@ -1,0 +1,74 @@
+"""The steps from an author's camera for clips to a finished one: lens, exposure, encoder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from optics_sim.camera import PrivacyCamera
+from optics_sim.clip_experiment import ClipExperiment
+from optics_sim.design import CameraDesign, DefocusOptics, Exposure
+from optics_sim.encoders.bdq import Bdq
+from optics_sim.encoders.degrader import Degrader
+from optics_sim.encoders.factory import encoder_module
+from optics_sim.encoding import Encoder
+from optics_sim.learning.clip_cohort import ClipCohort
+from optics_sim.learning.clips import encoder_game, readout_codes
+from optics_sim.learning.pipeline import WHITE_PHOTONS_PER_PX_S, centred_readout, exposed
+from optics_sim.learning.seeds import torch_generator
+from optics_sim.learning.train import OnEpoch, train
+from optics_sim.sensor import presets
+
+FOCAL_LENGTH_M, APERTURE_M, SCENE_TO_LENS_M = 6e-3, 2e-3, 3.0
+
+
+def clip_design(scene: tuple[int, int], encoder: Encoder, *, sensor: str = "imx477", name: str = "clips") -> CameraDesign:
+    """Returns a camera with a lens in focus, whose code pixels are as many raw pixels as fit on the sensor."""
+    chosen = presets.load(sensor)
+    bin_px = min(chosen.shape[0] // scene[0], chosen.shape[1] // scene[1]) // 2 * 2
+    optics = DefocusOptics(focal_length_m=FOCAL_LENGTH_M, aperture_m=APERTURE_M, scene_to_lens_m=SCENE_TO_LENS_M,
+                           lens_to_sensor_m=1 / (1 / FOCAL_LENGTH_M - 1 / SCENE_TO_LENS_M))
+    return CameraDesign(name=name, scene=scene, optics=optics, sensor=chosen, encoder=encoder,
+                        exposure=Exposure(exposure_s=0.01, white_photons_per_px_s=WHITE_PHOTONS_PER_PX_S),
+                        readout=centred_readout(scene, chosen.shape, bin_px, chosen.black_level_dn))
+
+
+def exposed_for(design: CameraDesign, cohort: ClipCohort) -> CameraDesign:
+    """Returns the design with exposure and shift set on single frames of the training clips."""
+    return exposed(design, cohort.train.values[:, :: max(1, cohort.train.values.shape[1] // 4)].flatten(0, 1))
+
+
+def learned_encoder(design: CameraDesign, cohort: ClipCohort, experiment: ClipExperiment, folder: Path, *,
+                    on_epoch: OnEpoch | None = None) -> CameraDesign:
+    """Returns the design with its encoder trained against the adversary; its parent is the design it began as.
+
+    The design is kept in `folder` (with the weights of an encoder that has many), and so is a training that stopped.
+    """
+    if (folder / "design.toml").exists():
+        return CameraDesign.load(folder)
+    device = cohort.train.values.device
+    camera = PrivacyCamera.from_design(design).to(device)
+    codes = readout_codes(camera, cohort.encoder_train, torch_generator(experiment.seed, "encoder", "codes", device=device))
+    encoder = measured_encoder(design, codes.values)
+    if isinstance(encoder, Bdq) and not experiment.training.learn_sigma:
+        encoder.raw_sigma.requires_grad_(False)
+    folder.mkdir(parents=True, exist_ok=True)
+    checkpoint = folder / "training.part.safetensors"
+    train(encoder_game(encoder, codes, experiment.training, experiment.seed), checkpoint=checkpoint, on_epoch=on_epoch)
+    if isinstance(encoder, Degrader):
+        encoder.save(folder / "degrader.safetensors")
+    trained = PrivacyCamera(design, encoder=encoder).to_design()
+    trained.save(folder)
+    checkpoint.unlink()
+    return trained
+
+
+def measured_encoder(design: CameraDesign, codes: torch.Tensor) -> nn.Module:
+    """Returns the module of a design's encoder, its fixed input range measured on training codes where it has one."""
+    encoder = encoder_module(design.encoder).to(codes.device)
+    measure = getattr(encoder, "measure_range", None)
+    if measure is not None:
+        measure(codes)
+    return encoder
