@@ -149,7 +149,7 @@ def test_a_recognisers_weights_come_from_its_generator_alone(kind):
 def test_an_unknown_recogniser_is_refused():
     with pytest.raises(PrivcamError, match="unknown recogniser") as raised:
         recogniser("vgg", 5, generator())
-    assert raised.value.allowed == ["resnet18", "small"]
+    assert raised.value.allowed == sorted(RECOGNISERS)
 
 
 def test_in_evaluation_a_score_does_not_depend_on_the_batch():
