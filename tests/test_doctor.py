@@ -85,3 +85,13 @@ def test_tool_that_fails_or_is_absent_is_missing(monkeypatch: pytest.MonkeyPatch
     assert doctor._tool_version("no-such-tool-anywhere") is None
     broken.write_text("#!/bin/sh\necho tool 7.1\necho more\n")
     assert doctor._tool_version("brokentool") == "tool 7.1"
+
+
+@pytest.mark.parametrize(("flags", "found"), [("flags : avx512f avx512_bf16 amx_bf16", "amx_bf16, avx512_bf16"), ("flags : avx512f", None)])
+def test_bfloat16_is_found_in_the_processors_flags(
+    flags: str, found: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "cpuinfo").write_text(flags)
+    monkeypatch.setattr(doctor, "CPUINFO", tmp_path / "cpuinfo")
+    part = next(part for part in doctor.inspect_machine() if part.name == "bfloat16 on the CPU")
+    assert part.found == found and "float32" in part.remedy

@@ -120,6 +120,7 @@ def _serial_ports() -> Part:
                 "plug a board in; your user must be in group dialout")
 
 
+CPUINFO = Path("/proc/cpuinfo")
 _SERIAL_PURPOSE = "a microcontroller that runs the encoder (planned)"
 
 
@@ -138,6 +139,14 @@ def _compiler() -> Part:
                 "Debian: apt install g++ python3-dev; macOS: xcode-select --install")
 
 
+def _bfloat16() -> Part:
+    """Returns whether the processor multiplies bfloat16 itself; where it does not, that precision is slower, not faster."""
+    flags = CPUINFO.read_text(encoding="utf-8", errors="replace") if CPUINFO.exists() else ""
+    found = [name for name in ("amx_bf16", "avx512_bf16", " bf16 ") if name in flags]
+    return Part("bfloat16 on the CPU", ", ".join(name.strip() for name in found) or None, "training.precision = \"bfloat16\" on a CPU",
+                "nothing to install: keep training.precision = \"float32\" here, bfloat16 would be emulated and slower")
+
+
 def _package(name: str, purpose: str, remedy: str) -> Callable[[], Part]:
     return lambda: Part(name, _distribution(name), purpose, remedy)
 
@@ -149,7 +158,8 @@ def _tool(name: str, purpose: str, remedy: str) -> Callable[[], Part]:
 _LOOKS: tuple[Callable[[], Part], ...] = (
     _python, _core, _torch, _design_extra,
     _package("onnxruntime", "attacks by a public face network", "pip install 'privcam[attack]'"),
-    _compiler, _real_data, _picamera2, _serial_ports,
+    _package("av", "clips from video files", "pip install 'privcam[video]'"),
+    _compiler, _bfloat16, _real_data, _picamera2, _serial_ports,
     _package("ai-edge-litert", "runs exported int8 encoders on a PC (planned)", "pip install ai-edge-litert"),
     _package("tflite-runtime", "the same on an older Pi (planned)", "pip install tflite-runtime"),
     _tool("arm-none-eabi-gcc", "compiles firmware (planned)", "Debian: apt install gcc-arm-none-eabi libnewlib-arm-none-eabi"),
