@@ -5,17 +5,14 @@ Reference: Kumawat and Nagahara, ECCV 2022, sec. 4.6 (a 3D U-Net trained on pair
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from optics_sim.attacks.learned import descended
 from optics_sim.clip_experiment import ClipTraining
 from optics_sim.learning.recognisers import Standardise, initialise
-from optics_sim.learning.train import half_where_asked
 
-LEARNING_RATE = 2e-3
 BATCH = 8
 
 
@@ -71,17 +68,7 @@ def train_clip_decoder(codes: Tensor, scenes: Tensor, steps: int, plan: ClipTrai
     decoder = ClipDecoder((scenes.shape[-2], scenes.shape[-1]))
     decoder.to(scenes.device).train()
     decoder.start(codes, scenes, generator)
-    optimiser = torch.optim.Adam(decoder.parameters(), LEARNING_RATE)
-    for step in range(steps):
-        optimiser.param_groups[0]["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
-        chosen = torch.randint(len(scenes), (min(BATCH, len(scenes)),), generator=generator, device=generator.device)
-        with half_where_asked(plan, codes):
-            recovered = decoder(codes[chosen])
-        loss = F.l1_loss(recovered.float(), scenes[chosen])
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        optimiser.step()
-    return decoder.eval()
+    return descended(decoder, (codes,), scenes, steps, BATCH, plan, generator)
 
 
 @torch.no_grad()

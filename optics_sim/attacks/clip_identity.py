@@ -6,7 +6,6 @@ sum of codes (which restores what a difference removed), by linear discriminants
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -73,14 +72,7 @@ def _network(view: ClipView, experiment: ClipExperiment, kind: str, stage: str) 
     network = clip_recogniser(kind, people, torch_generator(seed, "attack", stage, "weights"))
     fit(network, view.known, view.known.actors, experiment.training, torch_generator(seed, "attack", stage, device=device),
         epochs=judging.epochs, frames_per_clip=judging.frames_per_clip)
-    if isinstance(network, FrameRecogniser):
-        return _batched(network.frames, view.codes)
-    return scores_of(network, view.codes)
-
-
-@torch.no_grad()
-def _batched(function: Callable[[Tensor], Tensor], codes: Tensor) -> Tensor:
-    return torch.cat([function(part).float() for part in codes.split(16)])
+    return scores_of(network.frames if isinstance(network, FrameRecogniser) else network, view.codes)
 
 
 def integrated(view: ClipView) -> ClipView:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from optics_sim.clip_experiment import ClipTraining
 from optics_sim.experiment import Training
 from optics_sim.learning.recognisers import initialise
+from optics_sim.learning.schedule import cosine
 from optics_sim.learning.train import half_where_asked
 
 LEARNING_RATE = 2e-3
 BATCH = 32
+Net = TypeVar("Net", bound=nn.Module)
 
 
 def _double(inputs: int, outputs: int) -> nn.Sequential:
@@ -65,13 +69,18 @@ def train_decoder(codes: Tensor, guesses: Tensor, scenes: Tensor, steps: int, ge
     initialise(decoder, generator)
     nn.init.zeros_(decoder.last.weight)
     decoder.to(scenes.device).train()
+    return descended(decoder, (normalised(codes), guesses), scenes, steps, BATCH, plan, generator)
+
+
+def descended(decoder: Net, inputs: Sequence[Tensor], scenes: Tensor, steps: int, batch: int, plan: Training | ClipTraining,
+              generator: torch.Generator) -> Net:
+    """Returns a decoder after `steps` of Adam down the L1 distance of decoder(*inputs) to scenes, on drawn batches of pairs."""
     optimiser = torch.optim.Adam(decoder.parameters(), LEARNING_RATE)
-    inputs = normalised(codes)
     for step in range(steps):
-        optimiser.param_groups[0]["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * step / steps))
-        chosen = torch.randint(len(scenes), (min(BATCH, len(scenes)),), generator=generator, device=generator.device)
-        with half_where_asked(plan, inputs):
-            recovered = decoder(inputs[chosen], guesses[chosen])
+        optimiser.param_groups[0]["lr"] = LEARNING_RATE * cosine(step, steps)
+        chosen = torch.randint(len(scenes), (min(batch, len(scenes)),), generator=generator, device=generator.device)
+        with half_where_asked(plan, scenes):
+            recovered = decoder(*(values[chosen] for values in inputs))
         loss = F.l1_loss(recovered.float(), scenes[chosen])
         optimiser.zero_grad(set_to_none=True)
         loss.backward()

@@ -7,7 +7,6 @@ Deliberately not here: the benchmark it is judged on (never trained on), and rea
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from optics_sim.attacks.snapshot import agreeing, gap_tv, measured
 from optics_sim.errors import PrivcamError
 from optics_sim.learning import checkpoint as store
 from optics_sim.learning.recognisers import initialise
+from optics_sim.learning.schedule import cosine
 from optics_sim.learning.seeds import torch_generator
 from optics_sim.sensor.coded import per_open_slot
 
@@ -107,7 +107,7 @@ class SnapshotTraining:
         bits = _window(self.bits, self.crop, generator)
         image = measured(truth, bits)
         loss = F.l1_loss(self.decoder(image, bits, _start(image, bits)), truth)
-        self.optimiser.param_groups[0]["lr"] = LEARNING_RATE * 0.5 * (1 + math.cos(math.pi * self.step / self.steps))
+        self.optimiser.param_groups[0]["lr"] = LEARNING_RATE * cosine(self.step, self.steps)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         self.optimiser.step()

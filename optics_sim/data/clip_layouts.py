@@ -13,7 +13,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,23 +47,28 @@ class Layout(NamedTuple):
 
 def has_layout(root: Path) -> bool:
     """Returns whether a folder lies in one of the layouts of clips."""
-    pairs = any(_PAIR.fullmatch(child.name) for child in root.iterdir() if child.is_dir())
-    return (root / "clips.json").is_file() or bool(_annotations(root)) or pairs or bool(_video_files(root))
+    return _reader(root, strict=True) is not None
 
 
 def read_layout(root: Path, *, strict: bool) -> Layout:
     """Returns the recordings of a folder in whichever layout it has; PrivcamError when it has none of them."""
-    if (root / "clips.json").is_file():
-        return strips(root)
-    if _annotations(root):
-        return ipn_hand(root)
-    if any(_PAIR.fullmatch(child.name) for child in root.iterdir() if child.is_dir()):
-        return sbu(root)
-    files = _video_files(root)
-    if not files:
+    read = _reader(root, strict=strict)
+    if read is None:
         raise PrivcamError(f"{root.name or root} holds no recordings of actions", got=str(root), allowed=_LAYOUTS,
                            todo="arrange the files in one of these layouts")
-    return videos(files, strict=strict)
+    return read()
+
+
+def _reader(root: Path, *, strict: bool) -> Callable[[], Layout] | None:
+    """Returns what reads a folder in the layout it has, or None when it has none of them."""
+    if (root / "clips.json").is_file():
+        return lambda: strips(root)
+    if _annotations(root):
+        return lambda: ipn_hand(root)
+    if any(_PAIR.fullmatch(child.name) for child in root.iterdir() if child.is_dir()):
+        return lambda: sbu(root)
+    files = _video_files(root)
+    return (lambda: videos(files, strict=strict)) if files else None
 
 
 # --- strips ---------------------------------------------------------------------------------------

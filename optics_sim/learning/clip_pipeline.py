@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
-from torch import nn
-
 from optics_sim.camera import PrivacyCamera
 from optics_sim.clip_experiment import ClipExperiment
 from optics_sim.design import CameraDesign, DefocusOptics, Exposure
@@ -51,9 +48,10 @@ def learned_encoder(design: CameraDesign, cohort: ClipCohort, experiment: ClipEx
     device = cohort.train.values.device
     camera = PrivacyCamera.from_design(design).to(device)
     codes = readout_codes(camera, cohort.encoder_train, torch_generator(experiment.seed, "encoder", "codes", device=device))
-    encoder = measured_encoder(design, codes.values)
-    if isinstance(encoder, Bdq) and not experiment.training.learn_sigma:
-        encoder.raw_sigma.requires_grad_(False)
+    encoder = encoder_module(design.encoder).to(device)
+    if isinstance(encoder, Bdq):
+        encoder.measure_range(codes.values)
+        encoder.raw_sigma.requires_grad_(experiment.training.learn_sigma and encoder.spec.blur)
     folder.mkdir(parents=True, exist_ok=True)
     checkpoint = folder / "training.part.safetensors"
     train(encoder_game(encoder, codes, experiment.training, experiment.seed), checkpoint=checkpoint, on_epoch=on_epoch)
@@ -63,12 +61,3 @@ def learned_encoder(design: CameraDesign, cohort: ClipCohort, experiment: ClipEx
     trained.save(folder)
     checkpoint.unlink()
     return trained
-
-
-def measured_encoder(design: CameraDesign, codes: torch.Tensor) -> nn.Module:
-    """Returns the module of a design's encoder, its fixed input range measured on training codes where it has one."""
-    encoder = encoder_module(design.encoder).to(codes.device)
-    measure = getattr(encoder, "measure_range", None)
-    if measure is not None:
-        measure(codes)
-    return encoder

@@ -127,8 +127,8 @@ def _scores(network: ClipNetwork, batch: Clips, frames_per_clip: int, plan: Clip
 
 
 @torch.no_grad()
-def scores_of(network: ClipNetwork, codes: Tensor) -> Tensor:
-    """Returns class scores [n, classes] of codes [n, T, h, w], in batches."""
+def scores_of(network: Callable[[Tensor], Tensor], codes: Tensor) -> Tensor:
+    """Returns what a network, or its `frames`, scores codes [n, T, h, w]: [n, ..., classes], in batches."""
     return torch.cat([network(part).float() for part in codes.split(EVALUATION_CLIPS)])
 
 

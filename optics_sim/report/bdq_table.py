@@ -15,7 +15,7 @@ from optics_sim.report.page import Cell, Page
 from optics_sim.report.rows import compare, measure, names
 from optics_sim.run import Run
 from optics_sim.tables import published_clips as published
-from optics_sim.tables.bdq import ALPHAS, ClipSetting, read_clip_rows
+from optics_sim.tables.bdq import ALPHAS, ClipSetting, ClipTask, read_clip_rows
 
 Rows = dict[str, list[Row]]
 CONTROLS = ("identity", "black")
@@ -106,7 +106,7 @@ def learned_table(out: Path, rows: Rows) -> Table:
     body: list[list[Cell]] = []
     for label, group in _encoders(rows):
         for row in group:
-            spec = CameraDesign.load(out / f"rows/{label.replace(' ', '_')}-seed{row.seed}").encoder
+            spec = CameraDesign.load(out / ClipTask(label=label, seed=row.seed).folder).encoder
             if isinstance(spec, BdqEncoder):
                 ends = f"{spec.thresholds[0]:.1f} to {spec.thresholds[-1]:.1f}" if spec.quantise else "-"
                 body.append([label, row.seed, f"{spec.sigma_px:.3f}" if spec.blur else "-",

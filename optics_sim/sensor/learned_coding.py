@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from optics_sim.coding import RowsColumnsCoding, SingleBumpCoding, TileCoding, as_rows, intervals, tile_bits
 from optics_sim.errors import PrivcamError
-from optics_sim.sensor.coded import coded_sum, tiled
+from optics_sim.sensor.coded import coded_sum, per_open_slot, tiled
 
 Family = Literal["tile", "single_bump", "rows_columns"]
 WARM_UP_STEPS = 100
@@ -188,7 +188,7 @@ def decorrelate(code: LearnableCoding, clips: Tensor, steps: int, generator: tor
     for step in range(steps):
         chosen = torch.randint(len(clips), (min(batch, len(clips)),), generator=generator, device=generator.device)
         bits = tiled(code.warmed(step, generator), (int(clips.shape[-2]), int(clips.shape[-1])))
-        loss = decorrelation(coded_sum(clips[chosen], bits) / bits.sum(0).clamp_min(1), tile)
+        loss = decorrelation(per_open_slot(coded_sum(clips[chosen], bits), bits), tile)
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
