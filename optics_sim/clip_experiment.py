@@ -22,6 +22,8 @@ class ClipTraining(Plain):
     recogniser: Network3d = Field("small3d", description="of actions")
     adversary: Network2d = Field("small", description="of identities on single frames, against whom the encoder is trained")
     adversaries: int = Field(1, ge=1, description="trained side by side, each from its own start; the encoder faces their mean")
+    adversary_sees: tuple[Literal["frame", "sum"], ...] = Field(("frame",), min_length=1, description="single frames of codes, of "
+                                                               "their running sum, or both; `adversaries` for each")
     restart_epochs: int = Field(0, ge=0, description="adversaries begin anew every so many epochs; 0: never")
     alpha: float = Field(2.0, ge=0, description="weight of the adversary's entropy in the encoder's loss")
     epochs: int = Field(30, ge=1, description="of the adversarial training, and again of every fresh network")

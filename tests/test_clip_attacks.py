@@ -13,6 +13,7 @@ from optics_sim.attacks.clip_decoder import decoded, train_clip_decoder
 from optics_sim.attacks.clip_identity import ClipView, identity_scores, integrated
 from optics_sim.clip_experiment import ClipExperiment
 from optics_sim.encoders.factory import encode, encoder_module
+from optics_sim.encoders.running_sum import running_sum
 from optics_sim.encoding import BdqEncoder, BlurEncoder, Encoder, ReadoutEncoder
 from optics_sim.learning import checkpoint as store
 from optics_sim.learning.clip_pipeline import clip_design
@@ -99,6 +100,33 @@ def test_the_sum_of_quantised_codes_follows_what_moved() -> None:
     codes = as_codes(known).values
     found = np.corrcoef(view.codes[:, -1].flatten().numpy(), (codes[:, -1] - codes[:, 0]).flatten().numpy())[0, 1]
     assert found > 0.8
+
+
+def test_the_sum_of_soft_codes_passes_through_that_of_hard_ones_and_has_a_slope() -> None:
+    spec = BdqEncoder(input_range=(-80.0, 80.0), thresholds=tuple(7.0 * k - 49.0 for k in range(15)))
+    hard = torch.tensor([0.0, 15.0, 7.0, 8.0]).reshape(1, 4, 1, 1)
+    edges = [-80.0, *spec.thresholds, 80.0]
+    middles = [(edges[int(k)] + edges[int(k) + 1]) / 2 for k in hard.flatten()]
+    assert running_sum(hard, spec).flatten().tolist() == pytest.approx(np.cumsum(middles).tolist())
+    soft = (hard + torch.tensor([0.5, -0.5, 0.5, -0.5]).reshape(1, 4, 1, 1)).requires_grad_()
+    between = running_sum(soft, spec)
+    assert between[0, 0].item() == pytest.approx((middles[0] + (edges[1] + edges[2]) / 2) / 2)
+    between[0, -1].sum().backward()
+    assert soft.grad is not None and bool((soft.grad > 0).all())
+
+
+def test_an_encoder_can_be_trained_against_who_adds_its_codes_up() -> None:
+    known = as_codes(people(2, 1))
+    encoder = encoder_module(BdqEncoder(sigma_px=0.5))
+    encoder.measure_range(known.values)
+    plan = QUICK.training.model_copy(update={"adversary_sees": ("frame", "sum"), "epochs": 1})
+    game = encoder_game(encoder, known, plan, 0)
+    assert [player.name for player in game.players] == ["camera", "adversary0", "adversary1"]
+    start = encoder.thresholds().detach().clone()
+    game.run_epoch()
+    assert not torch.equal(encoder.thresholds().detach(), start)
+    spreads = [float(player.modules[0].standardise.deviation) for player in game.players[1:]]
+    assert spreads[0] != spreads[1]  # the second adversary measured running sums, not codes
 
 
 def test_the_sum_of_frames_is_their_running_mean() -> None:

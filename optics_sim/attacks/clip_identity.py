@@ -15,7 +15,7 @@ from optics_sim.attacks.clip_decoder import decoded, train_clip_decoder
 from optics_sim.attacks.identity import lda_embedding
 from optics_sim.clip_experiment import ClipExperiment
 from optics_sim.design import CameraDesign
-from optics_sim.encoding import BdqEncoder
+from optics_sim.encoders.running_sum import running_sum
 from optics_sim.learning.clip_recognisers import FrameRecogniser, clip_recogniser, enlarged
 from optics_sim.learning.clips import Clips, fit, scores_of
 from optics_sim.learning.seeds import torch_generator
@@ -76,20 +76,9 @@ def _network(view: ClipView, experiment: ClipExperiment, kind: str, stage: str) 
 
 
 def integrated(view: ClipView) -> ClipView:
-    """Returns the view with running sums of codes: an attacker who knows the bins adds the differences up again.
-
-    Codes that are no differences are centred first, so that their sum is a running mean of frames.
-    """
+    """Returns the view with running sums of codes: an attacker who knows the bins adds the differences up again."""
     spec = view.design.encoder
-    known, codes = view.known.values, view.codes
-    if isinstance(spec, BdqEncoder) and spec.quantise:
-        edges = torch.tensor([spec.input_range[0], *spec.thresholds, spec.input_range[1]], device=codes.device)
-        middles = (edges[1:] + edges[:-1]) / 2
-        known, codes = middles[known.long()], middles[codes.long()]
-    if not (isinstance(spec, BdqEncoder) and spec.difference):
-        count = torch.arange(1, codes.shape[1] + 1, device=codes.device)[:, None, None]
-        return view.with_codes(known.cumsum(1) / count, codes.cumsum(1) / count)
-    return view.with_codes(known.cumsum(1), codes.cumsum(1))
+    return view.with_codes(running_sum(view.known.values, spec), running_sum(view.codes, spec))
 
 
 def reconstructed(view: ClipView, experiment: ClipExperiment) -> ClipView:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,8 @@ from torch.nn import functional as F
 
 from optics_sim.camera import PrivacyCamera
 from optics_sim.clip_experiment import ClipTraining
+from optics_sim.encoders.factory import LearnableEncoder
+from optics_sim.encoders.running_sum import running_sum
 from optics_sim.learning.clip_recognisers import ClipNetwork, FrameRecogniser, clip_recogniser, frame_recogniser
 from optics_sim.learning.game import Game, Losses, Player
 from optics_sim.learning.recognisers import initialise
@@ -134,60 +137,76 @@ def scores_of(network: Callable[[Tensor], Tensor], codes: Tensor) -> Tensor:
 
 # --- the encoder's game ---------------------------------------------------------------------------
 @dataclass(frozen=True)
+class _Adversary:
+    """A network that names actors from one drawn frame of the codes, or of their running sum."""
+
+    network: FrameRecogniser
+    sees: str
+
+    def view(self, encoder: nn.Module, codes: Tensor) -> Tensor:
+        """Returns what it looks at of an encoder's codes [n, T, h, w]."""
+        return codes if self.sees == "frame" else running_sum(codes, cast(LearnableEncoder, encoder).to_spec())
+
+
+@dataclass(frozen=True)
 class _Sides:
     """The networks of an encoder's game, and what each side wants of a batch."""
 
     encoder: nn.Module
     target: ClipNetwork
-    adversaries: list[FrameRecogniser]
+    adversaries: list[_Adversary]
     plan: ClipTraining
 
     def hide(self, batch: Clips, drawn: torch.Generator) -> Losses:
         seen = self.encoder(batch.values, hard=False)
-        frame = random_frames(seen, 1, drawn)
+        frames = [random_frames(adversary.view(self.encoder, seen), 1, drawn) for adversary in self.adversaries]
         with half_where_asked(self.plan, seen):
             scores = self.target(seen).float()
-            guesses = [adversary(frame).float() for adversary in self.adversaries]
+            guesses = [adversary.network(frame).float() for adversary, frame in zip(self.adversaries, frames, strict=True)]
         recognised = F.cross_entropy(scores, batch.actions, label_smoothing=self.plan.label_smoothing)
         unsure = torch.stack([entropy(guess) for guess in guesses]).mean()
         return {"loss": recognised - self.plan.alpha * unsure, "cross_entropy": recognised, "adversary_entropy": unsure,
                 "accuracy": _hits(scores, batch.actions)}
 
-    def seek(self, adversary: FrameRecogniser, batch: Clips, drawn: torch.Generator) -> Losses:
+    def seek(self, adversary: _Adversary, batch: Clips, drawn: torch.Generator) -> Losses:
         with torch.no_grad():
-            frame = random_frames(self.encoder(batch.values, hard=False), 1, drawn)
+            frame = random_frames(adversary.view(self.encoder, self.encoder(batch.values, hard=False)), 1, drawn)
         with half_where_asked(self.plan, frame):
-            scores = adversary(frame).float()
+            scores = adversary.network(frame).float()
         return {"loss": F.cross_entropy(scores, batch.actors), "accuracy": _hits(scores, batch.actors)}
 
     def measure(self, codes: Tensor) -> None:
         """Sets the networks' input constants from what the encoder makes of training codes now."""
         with torch.no_grad():
             seen = self.encoder(codes, hard=False)
-        for network in (self.target, *self.adversaries):
-            network.standardise.measure(seen)
+        self.target.standardise.measure(seen)
+        for adversary in self.adversaries:
+            adversary.network.standardise.measure(adversary.view(self.encoder, seen))
 
 
 def encoder_game(encoder: nn.Module, codes: Clips, plan: ClipTraining, seed: int) -> Game[Clips]:
     """Returns the game that trains an encoder on readout codes, with its own recogniser, against its adversaries.
 
     Encoder E and recogniser T minimise XE(T) - alpha * H(P), H the entropy of what adversary P says of one drawn frame
-    (the mean over adversaries where there are several); P minimises XE(P) on a drawn frame.
+    (the mean over adversaries where there are several); P minimises XE(P) on a drawn frame. An adversary on running sums
+    is ours.
 
     Reference: Kumawat and Nagahara, ECCV 2022, eqs. 4 and 5; several adversaries and restarts: Wu et al. 2018, sec. 3.3.
     """
     device = codes.values.device
     classes, people = int(codes.actions.max()) + 1, int(codes.actors.max()) + 1
     target = clip_recogniser(plan.recogniser, classes, torch_generator(seed, "game", "target")).to(device)
-    adversaries = [frame_recogniser(plan.adversary, people, torch_generator(seed, "game", "adversary", number)).to(device)
-                   for number in range(plan.adversaries)]
+    views = [sees for sees in plan.adversary_sees for _ in range(plan.adversaries)]
+    adversaries = [_Adversary(frame_recogniser(plan.adversary, people, torch_generator(seed, "game", "adversary", number)).to(device), sees)
+                   for number, sees in enumerate(views)]
     sides = _Sides(encoder, target, adversaries, plan)
     learned = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     moves = [descent(target, plan), torch.optim.Adam(learned, plan.encoder_learning_rate)]
     players = [Player("camera", [encoder, target], sides.hide, moves, prepare=lambda: sides.measure(codes.values[: 2 * EVALUATION_CLIPS]))]
     for number, adversary in enumerate(adversaries):
-        players.append(Player(f"adversary{number}", [adversary], partial(sides.seek, adversary), [descent(adversary, plan)],
-                              restart_epochs=plan.restart_epochs, fresh=partial(initialise, adversary)))
+        network = adversary.network
+        players.append(Player(f"adversary{number}", [network], partial(sides.seek, adversary), [descent(network, plan)],
+                              restart_epochs=plan.restart_epochs, fresh=partial(initialise, network)))
     return Game(players, dealt(codes, plan), batches(codes, plan), plan.epochs, torch_generator(seed, "game", device=device))
 
 

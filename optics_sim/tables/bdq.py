@@ -59,6 +59,7 @@ def variants() -> dict[str, Variant]:
     table["BDQ fixed sigma"] = Variant(encoder=_bdq("BDQ"), learned=True, overrides={"learn_sigma": False})
     table["BDQ soft"] = Variant(encoder=_bdq("BDQ"), learned=True, hard=False)
     table["BDQ 4 levels"] = Variant(encoder=_bdq("BDQ", levels=4), learned=True)
+    table["BDQ against sums"] = Variant(encoder=_bdq("BDQ"), learned=True, overrides={"adversary_sees": ("frame", "sum")})
     table |= {f"BDQ alpha {alpha:g}": Variant(encoder=_bdq("BDQ"), learned=True, overrides={"alpha": alpha}) for alpha in ALPHAS}
     table |= {f"low resolution {factor}": Variant(encoder=LowResolutionEncoder(factor=factor)) for factor in (4, 8, 16)}
     table |= {"blur 4": Variant(encoder=BlurEncoder(sigma_px=4.0)), "pixelate 8": Variant(encoder=PixelateEncoder(block_px=8)),
