@@ -9,17 +9,19 @@ from typing import Literal
 
 from pydantic import Field
 
-from optics_sim.experiment import ExperimentFile
+from optics_sim.experiment import ExperimentFile, MaskTraining
 from optics_sim.plain import Plain
 
 Network3d = Literal["small3d", "resnet18_3d", "resnet50_3d"]
-Network2d = Literal["small", "mobile", "patches", "resnet18"]
+Network2d = Literal["small", "mobile", "patches", "resnet18", "shift_variant"]
 
 
 class ClipTraining(Plain):
     """The adversarial training of encoder and action recogniser, and the training of every network alone."""
 
     recogniser: Network3d = Field("small3d", description="of actions")
+    image_recognisers: tuple[Network2d, ...] = Field(("shift_variant", "patches"), min_length=1, description="of actions, of one coded "
+                                                    "image each; the best on validation counts, the first trains the code")
     adversary: Network2d = Field("small", description="of identities on single frames, against whom the encoder is trained")
     adversaries: int = Field(1, ge=1, description="trained side by side, each from its own start; the encoder faces their mean")
     adversary_sees: tuple[Literal["frame", "sum"], ...] = Field(("frame",), min_length=1, description="single frames of codes, of "
@@ -29,12 +31,13 @@ class ClipTraining(Plain):
     epochs: int = Field(30, ge=1, description="of the adversarial training, and again of every fresh network")
     batch: int = Field(16, ge=2, description="clips in a step")
     learning_rate: float = Field(0.02, gt=0, description="of the networks; SGD with Nesterov momentum 0.9, warm-up, cosine decay")
-    encoder_learning_rate: float = Field(0.02, gt=0, description="Adam, of the encoder's parameters")
+    encoder_learning_rate: float = Field(0.02, gt=0, description="Adam, of the encoder's parameters, or an exposure code's weights")
     learn_sigma: bool = Field(True, description="the blur is learned; false: it stays where it starts")
     weight_decay: float = Field(5e-4, ge=0, description="of the networks, never of the encoder")
     label_smoothing: float = Field(0.1, ge=0, lt=1, description="of the cross entropy")
     shift_px: int = Field(3, ge=0, description="random translation of a whole clip of codes")
     flip: bool = Field(True, description="mirror clips left to right at random")
+    mask: MaskTraining = Field(MaskTraining(), description="a mask that is learned together with an exposure code")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the networks; the physics is always float32")
 
 

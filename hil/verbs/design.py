@@ -53,9 +53,10 @@ def _run_clips(arguments: Namespace) -> Path:
     from optics_sim.report.clip_design_page import write_clip_design
     from optics_sim.run import Run
     from optics_sim.tables import bdq
+    from optics_sim.tables.clip_rows import ClipSetting
 
     data = SYNTHETIC_CLIPS if arguments.synthetic_clips else arguments.data
-    setting = bdq.ClipSetting(data=data, out=str(arguments.out), scene=(arguments.scene or 64,) * 2,
+    setting = ClipSetting(data=data, out=str(arguments.out), scene=(arguments.scene or 64,) * 2,
                               experiment=clip_experiment_of(arguments), device=arguments.device)
     with Run(arguments.out, "design", vars(arguments), setting.experiment.seed) as record:
         if Path(data).exists():

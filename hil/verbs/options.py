@@ -33,6 +33,11 @@ def add_common(parser: ArgumentParser, out: Path) -> None:
 def add_faces(parser: ArgumentParser) -> None:
     """Adds what the lensless verbs have besides: the scale of the code, and who else judges."""
     parser.add_argument("--bin", type=int, default=40, help="raw pixels per code pixel, each way (40: 62 um on an IMX477)")
+    add_judges(parser)
+
+
+def add_judges(parser: ArgumentParser) -> None:
+    """Adds the public networks that a verb takes as judges."""
     parser.add_argument("--verifier", default=None, help="a public face network (ONNX, 112x96 or 112x112) as judge")
     parser.add_argument("--detector", default=None, help="a public YuNet face detector (ONNX) as judge")
 

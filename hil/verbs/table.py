@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hil.verbs.options import add_common, add_faces, clip_experiment_of, experiment_of, progress
+from hil.verbs.options import add_common, add_faces, add_judges, clip_experiment_of, experiment_of, progress
+
+if TYPE_CHECKING:
+    from optics_sim.tables.clip_rows import ClipSetting
 
 HELP = "train, attack and judge a paper's table on your data"
 
@@ -16,11 +20,12 @@ def add_arguments(parser: ArgumentParser) -> None:
                                     help="whose table; privcam table SYSTEM --help says more")
     _lensless(systems.add_parser("lensless", help="masks in front of a bare sensor, on photographs of people"))
     _bdq(systems.add_parser("bdq", help="blur, difference, quantise and its rivals, on clips of actions"))
+    _exposure(systems.add_parser("exposure", help="one coded image instead of a clip, by drawn and learned codes, on clips of actions"))
 
 
 def run(arguments: Namespace) -> int:
     """Returns 0 when the table is complete and its page is written."""
-    page = {"lensless": _run_lensless, "bdq": _run_bdq}[arguments.system](arguments)
+    page = {"lensless": _run_lensless, "bdq": _run_bdq, "exposure": _run_exposure}[arguments.system](arguments)
     print(f"table: {page}")
     return 0
 
@@ -56,15 +61,26 @@ def _run_lensless(arguments: Namespace) -> Path:
         return write_table(arguments.out, setting, record)
 
 
-# --- bdq ------------------------------------------------------------------------------------------
-def _bdq(parser: ArgumentParser) -> None:
+# --- tables on clips ------------------------------------------------------------------------------
+def _clips(parser: ArgumentParser, out: Path, core: str) -> None:
     parser.add_argument("--data", required=True, help="clips: a folder (action/actor_*.mp4, KTH, SBU, IPN), the name of one below "
                         "PRIVCAM_DATA, synthetic:ACTORS:ACTIONS:TAKES:SEED or semireal:FACES:PEOPLE:TAKES:SEED")
     parser.add_argument("--scene", type=int, default=64, help="side of the scene in pixels")
     parser.add_argument("--seeds", type=int, default=3, help="independent repetitions, each testing other actors")
-    parser.add_argument("--rows", nargs="+", default=None, metavar="ROW", help="only these rows; `core`: raw, D, BDQ, one low resolution "
-                        "and the controls (default: the whole grid)")
-    add_common(parser, out=Path("tables/bdq"))
+    parser.add_argument("--rows", nargs="+", default=None, metavar="ROW", help=f"only these rows; `core`: {core} (default: the whole grid)")
+    add_common(parser, out=out)
+    add_judges(parser)
+
+
+def _clip_setting(arguments: Namespace) -> ClipSetting:
+    from optics_sim.tables.clip_rows import ClipSetting
+
+    return ClipSetting(data=arguments.data, out=str(arguments.out), scene=(arguments.scene,) * 2, device=arguments.device,
+                       experiment=clip_experiment_of(arguments), verifier=arguments.verifier, detector=arguments.detector)
+
+
+def _bdq(parser: ArgumentParser) -> None:
+    _clips(parser, Path("tables/bdq"), "raw, D, BDQ, one low resolution and the controls")
 
 
 def _run_bdq(arguments: Namespace) -> Path:
@@ -73,8 +89,23 @@ def _run_bdq(arguments: Namespace) -> Path:
     from optics_sim.tables import bdq
 
     labels = bdq.CORE if arguments.rows == ["core"] else tuple(arguments.rows or bdq.variants())
-    setting = bdq.ClipSetting(data=arguments.data, out=str(arguments.out), scene=(arguments.scene,) * 2,
-                              experiment=clip_experiment_of(arguments), device=arguments.device)
+    setting = _clip_setting(arguments)
     with Run(arguments.out, "table", vars(arguments), setting.experiment.seed) as record:
         bdq.run_clip_table(setting, labels, arguments.seeds, progress(record), workers=arguments.workers)
         return write_bdq_table(arguments.out, setting, record)
+
+
+def _exposure(parser: ArgumentParser) -> None:
+    _clips(parser, Path("tables/exposure"), "video, long, short, a random and a learned tile, and the controls")
+
+
+def _run_exposure(arguments: Namespace) -> Path:
+    from optics_sim.report.exposure_table import write_exposure_table
+    from optics_sim.run import Run
+    from optics_sim.tables import exposure
+
+    labels = exposure.CORE if arguments.rows == ["core"] else tuple(arguments.rows or exposure.LABELS)
+    setting = _clip_setting(arguments)
+    with Run(arguments.out, "table", vars(arguments), setting.experiment.seed) as record:
+        exposure.run_exposure_table(setting, labels, arguments.seeds, progress(record), workers=arguments.workers)
+        return write_exposure_table(arguments.out, setting, record)

@@ -44,19 +44,19 @@ Scores = dict[str, Tensor]
 def identity_scores(view: ClipView, experiment: ClipExperiment) -> tuple[Scores, Tensor | None]:
     """Returns what every attacker says of the victims' clips, and the reconstructed clips where a decoder was trained."""
     judging = experiment.judging
-    scores = _by_frames(view, experiment, "")
+    scores = by_frames(view, experiment, "")
     for kind in judging.gait_networks:
         scores[f"gait:{kind}"] = _network(view, experiment, kind, f"gait:{kind}")
-    scores |= _by_frames(integrated(view), experiment, "sum ", judging.frame_networks[:1])
-    scores["linear"] = _linear(view)
+    scores |= by_frames(integrated(view), experiment, "sum ", judging.frame_networks[:1])
+    scores["linear"] = linear(view)
     restored = None
     if judging.decoder_steps:
         restored = reconstructed(view, experiment)
-        scores |= _by_frames(restored, experiment, "restored ", judging.frame_networks[:1])
+        scores |= by_frames(restored, experiment, "restored ", judging.frame_networks[:1])
     return scores, None if restored is None else restored.codes
 
 
-def _by_frames(view: ClipView, experiment: ClipExperiment, prefix: str, kinds: tuple[str, ...] | None = None) -> Scores:
+def by_frames(view: ClipView, experiment: ClipExperiment, prefix: str, kinds: tuple[str, ...] | None = None) -> Scores:
     """Returns a 2D network's word on single frames and on whole clips."""
     found: Scores = {}
     for kind in kinds or experiment.judging.frame_networks:
@@ -89,7 +89,7 @@ def reconstructed(view: ClipView, experiment: ClipExperiment) -> ClipView:
     return view.with_codes(decoded(decoder, view.known.values), decoded(decoder, view.codes))
 
 
-def _linear(view: ClipView) -> Tensor:
+def linear(view: ClipView) -> Tensor:
     """Returns scores by discriminants of each clip's mean and spread over time, nearest to the mean of each person."""
     known, codes = _moments(view.known.values), _moments(view.codes)
     features = torch.from_numpy(lda_embedding((known, view.known.actors), torch.cat([known, codes]))).to(codes.device)
@@ -99,5 +99,5 @@ def _linear(view: ClipView) -> Tensor:
 
 
 def _moments(codes: Tensor) -> Tensor:
-    frames = torch.stack([codes.mean(1), codes.std(1)], 1)
+    frames = torch.stack([codes.mean(1), codes.std(1, correction=0)], 1)
     return torch.nn.functional.adaptive_avg_pool2d(enlarged(frames), LINEAR_SIDE_PX)

@@ -52,10 +52,13 @@ class Inverter:
 
     def run(self, method: str, codes: Tensor) -> Tensor:
         """Returns scenes [n, H, W] in 0..1 recovered from codes [n, h, w]. Raises PrivcamError for an unknown method."""
+        return self.invert(method, relative_light(codes, self.design))
+
+    def invert(self, method: str, light: Tensor) -> Tensor:
+        """Returns scenes [n, H, W] in 0..1 recovered from relative irradiance [n, h, w]; errors as `run`."""
         table = methods(self.judging)
         if method not in table:
             raise PrivcamError("unknown inversion", got=method, allowed=sorted(table), todo="choose one of these")
-        light = relative_light(codes, self.design)
         height, width = self.design.scene
         if float(self.psf.sum()) == 0.0:  # a capped camera: nothing to invert, show what there is
             return F.interpolate(light[:, None], (height, width), mode="bilinear")[:, 0].clamp(0, 1)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,11 @@ class Judges:
 
     verifier: FaceVerifier | None = None
     detector: FaceDetector | None = None
+
+    @classmethod
+    def load(cls, verifier: str | None, detector: str | None) -> Judges:
+        """Returns the networks of ONNX files; errors as `FaceVerifier` and `FaceDetector`."""
+        return cls(FaceVerifier(Path(verifier)) if verifier else None, FaceDetector(Path(detector)) if detector else None)
 
     @property
     def digests(self) -> tuple[str, str]:

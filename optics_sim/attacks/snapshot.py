@@ -17,7 +17,7 @@ from torch import Tensor
 
 from optics_sim.compiled import compiled
 from optics_sim.errors import PrivcamError
-from optics_sim.sensor.coded import coded_sum
+from optics_sim.sensor.coded import coded_sum, first_guess
 
 TIME_WEIGHT = 0.25
 """Penalty on a step from frame to frame, relative to one from pixel to pixel: what moves must be allowed to."""
@@ -31,11 +31,6 @@ LARGE = 1 << 19
 def measured(clip: Tensor, bits: Tensor) -> Tensor:
     """Returns the measurement [..., H, W] of a clip, sum_t M_t x_t."""
     return coded_sum(clip, bits)
-
-
-def first_guess(measurement: Tensor, bits: Tensor) -> Tensor:
-    """Returns the clip of least energy that agrees with a measurement, M^T y / sum_t M_t; 0 where nothing was open."""
-    return bits * (measurement / _open_slots(measurement, bits)).unsqueeze(-3)
 
 
 def agreeing(clip: Tensor, measurement: Tensor, bits: Tensor) -> Tensor:
@@ -99,13 +94,6 @@ def tv_denoised(clip: Tensor, weight: float, time_weight: float, steps: int = IN
     for _ in range(steps):
         duals = ascend(clip, *duals, scale, slow)
     return close(clip, *duals, scale, slow)
-
-
-def _open_slots(measurement: Tensor, bits: Tensor) -> Tensor:
-    if bits.ndim != 3 or tuple(bits.shape[-2:]) != tuple(measurement.shape[-2:]):
-        raise PrivcamError("the bits do not belong to this measurement", got=f"{tuple(bits.shape)}, {tuple(measurement.shape)}",
-                           allowed="bits [slots, H, W], measurements [..., H, W]", todo="cut the code as the image was cut")
-    return bits.sum(0).clamp_min(1)
 
 
 @cache

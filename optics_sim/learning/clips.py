@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import cast
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,14 +21,17 @@ from optics_sim.camera import PrivacyCamera
 from optics_sim.clip_experiment import ClipTraining
 from optics_sim.encoders.factory import LearnableEncoder
 from optics_sim.encoders.running_sum import running_sum
-from optics_sim.learning.clip_recognisers import ClipNetwork, FrameRecogniser, clip_recogniser, frame_recogniser
+from optics_sim.learning.clip_recognisers import ClipNetwork, ClipRecogniser, FrameRecogniser, clip_recogniser, frame_recogniser
 from optics_sim.learning.game import Game, Losses, Player
-from optics_sim.learning.recognisers import initialise
+from optics_sim.learning.recognisers import Recogniser, initialise
 from optics_sim.learning.seeds import torch_generator
 from optics_sim.learning.train import OnEpoch, half_where_asked, train
 
 EVALUATION_CLIPS = 32
 MOMENTUM = 0.9
+Net = TypeVar("Net", ClipRecogniser, FrameRecogniser, ClipNetwork, Recogniser)
+See = Callable[[Tensor, torch.Generator], Tensor]
+"""Codes of dealt values: a camera's of scenes, with the noise that the generator draws."""
 
 
 @dataclass(frozen=True)
@@ -104,24 +107,38 @@ def descent(network: nn.Module, plan: ClipTraining) -> torch.optim.Optimizer:
 
 
 # --- one network on finished codes ----------------------------------------------------------------
-def fit(network: ClipNetwork, codes: Clips, labels: Tensor, plan: ClipTraining, generator: torch.Generator, *, epochs: int,
-        frames_per_clip: int = 1, checkpoint: Path | None = None, on_epoch: OnEpoch | None = None) -> ClipNetwork:
-    """Returns a network trained to name `labels` [n] from codes; a 2D one sees `frames_per_clip` drawn frames of a clip."""
-    labelled = replace(codes, actions=labels)
-    network.to(labels.device).standardise.measure(codes.values[: 4 * EVALUATION_CLIPS])
+def as_given(values: Tensor, generator: torch.Generator) -> Tensor:
+    """Returns the values: they are codes already."""
+    return values
+
+
+def fit(network: Net, clips: Clips, labels: Tensor, plan: ClipTraining, generator: torch.Generator, *, epochs: int,
+        frames_per_clip: int = 1, see: See = as_given, checkpoint: Path | None = None, on_epoch: OnEpoch | None = None) -> Net:
+    """Returns a network trained to name `labels` [n] from codes; a 2D one sees `frames_per_clip` drawn frames of a clip.
+
+    `see` is a finished camera where the clips are scenes: scenes are moved and mirrored before they are seen, for codes
+    of one exposure may not be.
+    """
+    labelled = replace(clips, actions=labels)
+    network.to(labels.device)
+    with torch.no_grad():
+        network.standardise.measure(see(clips.values[: 4 * EVALUATION_CLIPS], generator))
 
     def loss(batch: Clips, drawn: torch.Generator) -> Losses:
+        with torch.no_grad():
+            batch = batch.with_values(see(batch.values, drawn))
         scores, wanted = _scores(network, batch, frames_per_clip, plan, drawn)
         return {"loss": F.cross_entropy(scores, wanted, label_smoothing=plan.label_smoothing),
-                "accuracy": _hits(scores, wanted)}
+                "accuracy": hits(scores, wanted)}
 
     player = Player("network", [network], loss, [descent(network, plan)])
-    game = Game([player], dealt(labelled, plan), batches(codes, plan), epochs, generator)
+    game = Game([player], dealt(labelled, plan), batches(clips, plan), epochs, generator)
     train(game, checkpoint=checkpoint, on_epoch=on_epoch)
     return network.eval()
 
 
-def _scores(network: ClipNetwork, batch: Clips, frames_per_clip: int, plan: ClipTraining, drawn: torch.Generator) -> tuple[Tensor, Tensor]:
+def _scores(network: ClipNetwork | Recogniser, batch: Clips, frames_per_clip: int, plan: ClipTraining,
+            drawn: torch.Generator) -> tuple[Tensor, Tensor]:
     with half_where_asked(plan, batch.values):
         if not isinstance(network, FrameRecogniser):
             return network(batch.values).float(), batch.actions
@@ -166,14 +183,14 @@ class _Sides:
         recognised = F.cross_entropy(scores, batch.actions, label_smoothing=self.plan.label_smoothing)
         unsure = torch.stack([entropy(guess) for guess in guesses]).mean()
         return {"loss": recognised - self.plan.alpha * unsure, "cross_entropy": recognised, "adversary_entropy": unsure,
-                "accuracy": _hits(scores, batch.actions)}
+                "accuracy": hits(scores, batch.actions)}
 
     def seek(self, adversary: _Adversary, batch: Clips, drawn: torch.Generator) -> Losses:
         with torch.no_grad():
             frame = random_frames(adversary.view(self.encoder, self.encoder(batch.values, hard=False)), 1, drawn)
         with half_where_asked(self.plan, frame):
             scores = adversary.network(frame).float()
-        return {"loss": F.cross_entropy(scores, batch.actors), "accuracy": _hits(scores, batch.actors)}
+        return {"loss": F.cross_entropy(scores, batch.actors), "accuracy": hits(scores, batch.actors)}
 
     def measure(self, codes: Tensor) -> None:
         """Sets the networks' input constants from what the encoder makes of training codes now."""
@@ -210,7 +227,8 @@ def encoder_game(encoder: nn.Module, codes: Clips, plan: ClipTraining, seed: int
     return Game(players, dealt(codes, plan), batches(codes, plan), plan.epochs, torch_generator(seed, "game", device=device))
 
 
-def _hits(scores: Tensor, labels: Tensor) -> Tensor:
+def hits(scores: Tensor, labels: Tensor) -> Tensor:
+    """Returns the share of scores [n, classes] that are highest at their label [n]."""
     return (scores.argmax(-1) == labels).float().mean()
 
 

@@ -87,16 +87,17 @@ def centred_readout(code: tuple[int, int], sensor_shape: tuple[int, int], bin_px
 
 
 def exposed(design: CameraDesign, scenes: Tensor, regime: Regime = "quarter_well") -> CameraDesign:
-    """Returns the design with its exposure and readout shift set on training scenes [n, H, W].
+    """Returns the design with its exposure and readout shift set on training scenes [n, H, W], or clips [n, T, H, W].
 
     `quarter_well`: the mean code pixel fills a quarter of the well. `common`: the exposure at which the *open* mask
     would do so, whatever this one lets through. The shift is the smallest that keeps 99.9 % of code pixels in 8 bits.
+    An exposure code does not lengthen the exposure: its closed slots cost their light.
     """
     reference = design
     if regime == "common" and isinstance(design.optics, LenslessOptics):
         reference = design.replace(**{"optics.pattern": OpenPattern().model_dump()})
     camera = PrivacyCamera.from_design(reference).to(scenes.device)
-    light = camera.relative_irradiance(scenes.mean(0)).mean() * design.exposure.white_photons_per_px_s
+    light = camera.relative_irradiance(scenes.flatten(0, -3).mean(0)).mean() * design.exposure.white_photons_per_px_s
     if light <= 0:
         return design  # a capped camera: nothing to expose for
     exposure_s = quarter_well_exposure_s(design.sensor, float(light), analogue_gain=design.exposure.analogue_gain)
@@ -107,7 +108,7 @@ def exposed(design: CameraDesign, scenes: Tensor, regime: Regime = "quarter_well
 def _shift(design: CameraDesign, scenes: Tensor) -> int:
     camera = PrivacyCamera.from_design(design).to(scenes.device)
     photons = camera.relative_irradiance(scenes[:512]) * design.exposure.white_photons_per_px_s
-    sums = camera.sensor.binned_moments(photons)[0]
+    sums = camera.sensor.binned_moments(photons)[0] if camera.coded is None else camera.coded.moments(photons)[0]
     return fitting_shift(float(torch.quantile(sums.flatten()[:2**23], BRIGHT_QUANTILE)))
 
 

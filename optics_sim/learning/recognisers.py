@@ -143,7 +143,37 @@ def patches(classes: int, *, width: int = 64, embedding: int = 64) -> Recogniser
     return Recogniser(PatchTrunk(width, 8), width, classes, embedding)
 
 
-RECOGNISERS: dict[str, Callable[[int], Recogniser]] = {"small": small, "resnet18": resnet18, "mobile": mobile, "patches": patches}
+class ShiftVariant(nn.Module):
+    """A 3x3 convolution with other kernels at each place of a tile: what reads a code that repeats with the tile.
+
+    Reference: Okawara et al., ICCP 2020, the first layer of SVC2D.
+    """
+
+    def __init__(self, outputs: int, tile_px: int = 8) -> None:
+        super().__init__()
+        self.tile_px, self.places = tile_px, tile_px**2
+        self.kernels = nn.Conv2d(9 * self.places, outputs * self.places, 1, groups=self.places, bias=False)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        """Returns features [n, outputs, h, w] of planes [n, 1, h, w]; tiles begin at the top left."""
+        height, width = planes.shape[-2:]
+        padded = F.pad(planes, (0, -width % self.tile_px, 0, -height % self.tile_px), mode="replicate")
+        around = F.unfold(padded, 3, padding=1).unflatten(-1, (padded.shape[-2], padded.shape[-1]))
+        by_place = F.pixel_unshuffle(around, self.tile_px).unflatten(1, (9, self.places)).transpose(1, 2)
+        found = self.kernels(by_place.flatten(1, 2)).unflatten(1, (self.places, -1)).transpose(1, 2)
+        return F.pixel_shuffle(found.flatten(1, 2), self.tile_px)[..., :height, :width]
+
+
+def shift_variant(classes: int, *, width: int = 32, embedding: int = 64) -> Recogniser:
+    """Returns `small` with a shift-variant first layer of 64 x 9 x width weights, for coded images of 8 x 8 tiles."""
+    layers = [ShiftVariant(width), nn.BatchNorm2d(width), nn.ReLU(), nn.MaxPool2d(2), *_conv(width, 2 * width), nn.MaxPool2d(2),
+              *_conv(2 * width, 4 * width), nn.MaxPool2d(2), *_conv(4 * width, 4 * width), nn.AdaptiveAvgPool2d(2), nn.Flatten()]
+    return Recogniser(nn.Sequential(*layers), 16 * width, classes, embedding)
+
+
+RECOGNISERS: dict[str, Callable[[int], Recogniser]] = {
+    "small": small, "resnet18": resnet18, "mobile": mobile, "patches": patches, "shift_variant": shift_variant,
+}
 
 
 def recogniser(kind: str, classes: int, generator: torch.Generator) -> Recogniser:

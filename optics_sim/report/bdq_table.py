@@ -4,31 +4,29 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from optics_sim.attacks.evaluate import Row
 from optics_sim.design import CameraDesign, write_atomically
 from optics_sim.encoders.cost import BDQ_PUBLISHED, WU
 from optics_sim.encoding import BdqEncoder
 from optics_sim.measure import Measure
-from optics_sim.report import figures, metrics
+from optics_sim.report import metrics
+from optics_sim.report.clip_tables import CONTROLS, Rows, cameras, cohort_note, controls_table, scatter, strongest_text
 from optics_sim.report.lensless_table import Table, as_markdown
 from optics_sim.report.page import Cell, Page
 from optics_sim.report.rows import compare, measure, names
 from optics_sim.run import Run
 from optics_sim.tables import published_clips as published
-from optics_sim.tables.bdq import ALPHAS, ClipSetting, ClipTask, read_clip_rows
-
-Rows = dict[str, list[Row]]
-CONTROLS = ("identity", "black")
+from optics_sim.tables.bdq import ALPHAS, variants
+from optics_sim.tables.clip_rows import ClipSetting, ClipTask, read_clip_rows
 
 
 def write_bdq_table(out: Path, setting: ClipSetting, record: Run) -> Path:
     """Writes page, `report.json` and `table.md` into the table's folder; returns the page's path."""
-    rows = read_clip_rows(out)
+    rows = read_clip_rows(out, variants())
     measures = [measure(group, name, f"{label}/{name}") for label, group in rows.items() for name in names(group)]
     plain = {**setting.model_dump(mode="json", exclude={"out"}), "data": Path(setting.data).name}
-    record.report(measures, setting=plain, orderings=_ordering_records(rows), cohort=_cohort(rows))
+    record.report(measures, setting=plain, orderings=_ordering_records(rows), cohort=cohort_note(rows))
     tables = _tables(out, rows)
-    parts = [f"# {_title(setting, rows)}", f"Everything is simulated. {_cohort(rows)} Mean [95 % interval over people and seeds]."]
+    parts = [f"# {_title(setting, rows)}", f"Everything is simulated. {cohort_note(rows)} Mean [95 % interval over people and seeds]."]
     write_atomically(out / "table.md", ("\n\n".join([*parts, *map(as_markdown, tables)]) + "\n").encode())
     return _page(setting, rows, tables, measures).write(out / "table.html")
 
@@ -36,10 +34,6 @@ def write_bdq_table(out: Path, setting: ClipSetting, record: Run) -> Path:
 def _title(setting: ClipSetting, rows: Rows) -> str:
     seeds = max((len(group) for group in rows.values()), default=0)
     return f"Blur, difference, quantise on {Path(setting.data).name}, {seeds} seed(s)"
-
-
-def _cohort(rows: Rows) -> str:
-    return next(iter(rows.values()))[0].cohort
 
 
 def _tables(out: Path, rows: Rows) -> list[Table]:
@@ -50,7 +44,7 @@ def _tables(out: Path, rows: Rows) -> list[Table]:
 
 def _page(setting: ClipSetting, rows: Rows, tables: list[Table], measures: list[Measure]) -> Page:
     page = Page(_title(setting, rows), "actions stay recognisable; who acts should not")
-    page.section("Who is who", _cohort(rows))
+    page.section("Who is who", cohort_note(rows))
     page.figure(scatter(rows), "Actions recognised against the strongest identity attack; down and to the right is better.",
                 "scatter plot of action accuracy and the strongest identity attack, one point an encoder")
     for table in tables:
@@ -59,35 +53,22 @@ def _page(setting: ClipSetting, rows: Rows, tables: list[Table], measures: list[
     return page.section("Everything").measures(measures)
 
 
-def _encoders(rows: Rows) -> list[tuple[str, list[Row]]]:
-    return [(label, group) for label, group in rows.items() if label not in CONTROLS]
-
-
-def scatter(rows: Rows) -> str:
-    """Returns the SVG of action accuracy against the strongest identity attack, one point an encoder."""
-    points = []
-    for label, group in _encoders(rows):
-        action, identity = measure(group, "accuracy"), measure(group, "strongest")
-        points.append((label, action.value or 0.0, action.interval, identity.value or 0.0, identity.interval))
-    return figures.tradeoff_figure(points, "action accuracy on actors never seen", "strongest identity attack", better=(1, -1), chance=None)
-
-
 def trade_table(rows: Rows) -> Table:
     """Returns the table of actions recognised and identities attacked, beside published figures."""
     headers = ["Encoder", "Action accuracy", "Strongest identity attack", "which", "(A + 1 - P) / 2", "Paper's action, KTH",
                "Paper's identity, KTH"]
     body: list[list[Cell]] = []
-    for label, group in _encoders(rows):
-        best = ", ".join(dict.fromkeys(row.sample("strongest").note for row in group))
+    for label, group in cameras(rows):
         paper = published.KTH.get(label, (None, None))
-        body.append([label, measure(group, "accuracy"), measure(group, "strongest"), best, measure(group, "trade"), *paper])
+        body.append([label, measure(group, "accuracy"), measure(group, "strongest"), strongest_text(group), measure(group, "trade"),
+                     *paper])
     return headers, body, "What is recognised, and who", [f"Paper: {published.SOURCE}. Orderings may be compared, numbers may not."]
 
 
 def attacks_table(rows: Rows) -> Table:
     """Returns the table of every identity attacker on every encoder."""
-    attacks = list(dict.fromkeys(name for _, group in _encoders(rows) for name in names(group) if name.startswith("identity/")))
-    body: list[list[Cell]] = [[label, *(measure(group, name) for name in attacks)] for label, group in _encoders(rows)]
+    attacks = list(dict.fromkeys(name for _, group in cameras(rows) for name in names(group) if name.startswith("identity/")))
+    body: list[list[Cell]] = [[label, *(measure(group, name) for name in attacks)] for label, group in cameras(rows)]
     return ["Encoder", *(name.removeprefix("identity/") for name in attacks)], body, "Who was it? Every attacker, trained afresh", [
         "frame: one frame alone; frames: all frames of a clip; gait: a 3D network; sum: on running sums of codes; restored: on what a "
         "3D U-Net reconstructs; linear: discriminants of each pixel's mean and spread over time."]
@@ -96,7 +77,7 @@ def attacks_table(rows: Rows) -> Table:
 def restored_table(rows: Rows) -> Table:
     """Returns the table of what the 3D U-Net reconstructs, beside the mean clip."""
     columns = ("restored/psnr", "mean_clip/psnr", "restored/ssim", "mean_clip/ssim")
-    body: list[list[Cell]] = [[label, *(measure(group, name) for name in columns)] for label, group in _encoders(rows)]
+    body: list[list[Cell]] = [[label, *(measure(group, name) for name in columns)] for label, group in cameras(rows)]
     return ["Encoder", "PSNR, dB", "of the mean clip", "SSIM", "of the mean clip"], body, "What a 3D U-Net reconstructs", [
         "The mean clip is what an attacker has without any camera."]
 
@@ -104,7 +85,7 @@ def restored_table(rows: Rows) -> Table:
 def learned_table(out: Path, rows: Rows) -> Table:
     """Returns the table of the learned blur, range and thresholds."""
     body: list[list[Cell]] = []
-    for label, group in _encoders(rows):
+    for label, group in cameras(rows):
         for row in group:
             spec = CameraDesign.load(out / ClipTask(label=label, seed=row.seed).folder).encoder
             if isinstance(spec, BdqEncoder):
@@ -148,23 +129,8 @@ def _sweep(rows: Rows) -> Table:
 def cost_table(rows: Rows) -> Table:
     """Returns the table of parameters and operations, beside published ones."""
     body: list[list[Cell]] = [[label, measure(group, "parameters"), measure(group, "operations_paper"), measure(group, "operations")]
-                              for label, group in _encoders(rows) if group[0].sample("operations").value is not None]
+                              for label, group in cameras(rows) if group[0].sample("operations").value is not None]
     for name, cost in (("BDQ, published", BDQ_PUBLISHED), ("Wu et al., published", WU)):
         body.append([name, cost.parameters, cost.flop, None])
     return ["Encoder", "Parameters", "FLOP, blur only (the paper's count)", "FLOP, all of it"], body, "Cost of one clip", [
         "Published: 16 frames of 224x224x3."]
-
-
-def controls_table(group: list[Row], kind: str) -> Table:
-    """Returns the table of a control camera: each attack, what was demanded of it, and whether it passed."""
-    body: list[list[Cell]] = []
-    passed = 0
-    for row in group:
-        for found in (s for s in row.samples if s.name.startswith("identity/")):
-            low, high = found.shuffled or (0.0, 0.0)
-            value = found.value or 0.0
-            good = value > high if kind == "identity" else low - 1e-9 <= value <= high + 1e-9
-            passed += good
-            demand = f"above {high:.3f}" if kind == "identity" else f"{low:.3f} to {high:.3f}"
-            body.append([found.name, found.measure(), f"{demand} (people shuffled)", "passed" if good else "FAILED"])
-    return ["Attack", "Value", "Demanded", "Control"], body, f"The {kind} camera: {passed} of {len(body)} passed", []

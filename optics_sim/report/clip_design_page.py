@@ -12,21 +12,14 @@ from optics_sim.attacks.evaluate import Row
 from optics_sim.design import CameraDesign, write_atomically
 from optics_sim.learning.journal import read_losses
 from optics_sim.report import figures
-from optics_sim.report.bdq_table import (
-    CONTROLS,
-    attacks_table,
-    controls_table,
-    cost_table,
-    learned_table,
-    restored_table,
-    scatter,
-    trade_table,
-)
+from optics_sim.report.bdq_table import attacks_table, cost_table, learned_table, restored_table, trade_table
+from optics_sim.report.clip_tables import CONTROLS, controls_table, scatter
 from optics_sim.report.films import side_by_side
 from optics_sim.report.page import Page
 from optics_sim.report.rows import measure, names
 from optics_sim.run import Run
-from optics_sim.tables.bdq import ClipSetting, ClipTask, read_clip_rows
+from optics_sim.tables.bdq import variants
+from optics_sim.tables.clip_rows import ClipSetting, ClipTask, read_clip_rows
 
 FRAME_S = 0.1
 CAPTIONS = {"scene": "scene", "code": "code", "restored": "restored by a 3D U-Net"}
@@ -35,7 +28,7 @@ Pictures = dict[str, NDArray[np.float32]]
 
 def write_clip_design(out: Path, setting: ClipSetting, main: str, record: Run) -> Path:
     """Writes design, recogniser, `report.json` and the page into a run folder; returns the page's path."""
-    rows = read_clip_rows(out)
+    rows = read_clip_rows(out, variants())
     folder = out / ClipTask(label=main, seed=setting.experiment.seed).folder
     design = CameraDesign.load(folder)
     design.save(out / "design")

@@ -100,12 +100,23 @@ def tiled(block: Tensor, shape: tuple[int, int]) -> Tensor:
 def per_open_slot(image: Tensor, bits: Tensor) -> Tensor:
     """Returns a coded image [..., h, w] (black level at 0) divided by each pixel's number of open slots: its mean open frame.
 
-    For recognisers only: the noise of a pixel that was open briefly grows as its light does. A pixel that never opens
+    As an input of recognisers: the noise of a pixel that was open briefly grows as its light does. A pixel that never opens
     stays as it is.
 
     Reference: SnapPix (DAC 2025, arXiv 2504.04535), per-pixel normalisation.
     """
     return image / bits.sum(0).clamp_min(1)
+
+
+def first_guess(measurement: Tensor, bits: Tensor) -> Tensor:
+    """Returns the clip [..., slots, H, W] of least energy that agrees with a measurement [..., H, W], M^T y / sum_t M_t.
+
+    0 where nothing was open. Raises PrivcamError for bits of another size.
+    """
+    if bits.ndim != 3 or tuple(bits.shape[-2:]) != tuple(measurement.shape[-2:]):
+        raise PrivcamError("the bits do not belong to this measurement", got=f"{tuple(bits.shape)}, {tuple(measurement.shape)}",
+                           allowed="bits [slots, H, W], measurements [..., H, W]", todo="cut the code as the image was cut")
+    return bits * per_open_slot(measurement, bits).unsqueeze(-3)
 
 
 # --- the sum over the slots -----------------------------------------------------------------------

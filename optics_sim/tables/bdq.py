@@ -7,15 +7,13 @@ judged by fresh networks. Every row keeps its own folder, so a table resumes fro
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from pathlib import Path
 
 from pydantic import Field
 
 from optics_sim.attacks.clip_evaluate import evaluate_clips
-from optics_sim.attacks.evaluate import Row, digest_of
+from optics_sim.attacks.evaluate import digest_of
 from optics_sim.clip_experiment import ClipExperiment
-from optics_sim.data.clips import ClipSet, load_clips
 from optics_sim.design import CameraDesign
 from optics_sim.encoding import (
     BdqEncoder,
@@ -28,13 +26,13 @@ from optics_sim.encoding import (
     PixelateEncoder,
     ReadoutEncoder,
 )
-from optics_sim.errors import PrivcamError
-from optics_sim.learning.clip_cohort import ClipCohort, gather_clips
+from optics_sim.learning.clip_cohort import ClipCohort
 from optics_sim.learning.clip_pipeline import clip_design, exposed_for, learned_encoder
 from optics_sim.learning.journal import LossJournal
 from optics_sim.learning.pipeline import control_design
 from optics_sim.plain import Plain
-from optics_sim.tables.work import Say, announce, run_all
+from optics_sim.tables.clip_rows import ClipSetting, ClipTask, cohort_of, run_clip_rows, said
+from optics_sim.tables.work import Say
 
 ALPHAS = (0.5, 1.0, 4.0, 8.0)  # beside the experiment's own
 
@@ -71,56 +69,17 @@ def variants() -> dict[str, Variant]:
 CORE = ("raw", "D", "BDQ", "low resolution 8", "identity", "black")
 
 
-class ClipSetting(Plain):
-    """Everything that a task needs to know, as data that travels to a worker process."""
-
-    data: str
-    out: str
-    scene: tuple[int, int] = (64, 64)
-    experiment: ClipExperiment = ClipExperiment()
-    device: str = "cpu"
-
-
-class ClipTask(Plain):
-    """One row: its label and seed."""
-
-    label: str
-    seed: int
-
-    @property
-    def folder(self) -> str:
-        """The row's folder below the table's."""
-        return f"rows/{self.label.replace(' ', '_')}-seed{self.seed}"
-
-
-@lru_cache(maxsize=2)
-def _clips(data: str, frames: int, windows: int) -> ClipSet:
-    return load_clips(data, frames=frames, windows=windows)
-
-
-@lru_cache(maxsize=2)
-def _cohort(setting: ClipSetting, seed: int) -> ClipCohort:
-    experiment = _seeded(setting, seed)
-    return gather_clips(_clips(setting.data, experiment.frames, experiment.windows), experiment, setting.scene)
-
-
-def _seeded(setting: ClipSetting, seed: int) -> ClipExperiment:
-    return setting.experiment.model_copy(update={"seed": seed})
-
-
 def judge_clip_row(setting: ClipSetting, task: ClipTask) -> str:
     """Makes one row, or finds it, and returns a line about it."""
-    variant, cohort = variants()[task.label], _cohort(setting, task.seed).to(setting.device)
-    experiment = _seeded(setting, task.seed)
+    variant, cohort = variants()[task.label], cohort_of(setting, task.seed)
+    experiment = setting.of_seed(task.seed)
     training = experiment.training.model_copy(update=dict(variant.overrides))
     experiment = experiment.model_copy(update={"training": training})
     folder = Path(setting.out) / task.folder
     design = _design(task.label, variant, setting.scene, cohort)
     if variant.learned:
         design = _learned(design, cohort, experiment, folder)
-    row = evaluate_clips(task.label, design, cohort, experiment, hard=variant.hard, folder=folder)
-    best = max((s.value or 0.0 for s in row.samples if s.name.startswith("identity/")), default=0.0)
-    return f"{task.label}, seed {task.seed}: action {row.sample('accuracy').value:.3f}, strongest identity attack {best:.3f}"
+    return said(evaluate_clips(task.label, design, cohort, experiment, hard=variant.hard, judges=setting.judges, folder=folder))
 
 
 def _design(label: str, variant: Variant, scene: tuple[int, int], cohort: ClipCohort) -> CameraDesign:
@@ -138,17 +97,5 @@ def _learned(design: CameraDesign, cohort: ClipCohort, experiment: ClipExperimen
 
 
 def run_clip_table(setting: ClipSetting, labels: tuple[str, ...], seeds: int, say: Say, *, workers: int = 2) -> None:
-    """Makes every row of a table, resuming from what is there; PrivcamError for a label that is no row."""
-    unknown = sorted(set(labels) - set(variants()))
-    if unknown:
-        raise PrivcamError("no such row in this table", got=unknown, allowed=list(variants()), todo="choose from these")
-    first = setting.experiment.seed
-    tasks = [ClipTask(label=label, seed=seed) for seed in range(first, first + seeds) for label in labels]
-    announce(run_all(judge_clip_row, [(setting, task) for task in tasks], workers), "row", len(tasks), say)
-
-
-def read_clip_rows(out: Path) -> dict[str, list[Row]]:
-    """Returns the rows of a table folder by label, in the grid's order, seeds in order."""
-    rows = [Row.model_validate_json(file.read_text(encoding="utf-8")) for file in out.glob("rows/*/row.json")]
-    found = {label: sorted((row for row in rows if row.label == label), key=lambda row: row.seed) for label in variants()}
-    return {label: mine for label, mine in found.items() if mine}
+    """Makes every row of the table, resuming from what is there; PrivcamError for a label that is no row."""
+    run_clip_rows(judge_clip_row, variants(), setting, labels, seeds, say, workers=workers)

@@ -14,7 +14,6 @@ from typing import Literal
 
 from optics_sim.attacks.evaluate import Row, digest_of, evaluate
 from optics_sim.attacks.judge import Judges
-from optics_sim.attacks.public import FaceDetector, FaceVerifier
 from optics_sim.camera import PrivacyCamera
 from optics_sim.data.faces import FaceSet, load
 from optics_sim.data.synthetic import synthetic_people
@@ -72,8 +71,7 @@ class Setting(Plain):
     @property
     def judges(self) -> Judges:
         """The public networks the user gave."""
-        return Judges(FaceVerifier(Path(self.verifier)) if self.verifier else None,
-                      FaceDetector(Path(self.detector)) if self.detector else None)
+        return Judges.load(self.verifier, self.detector)
 
 
 @lru_cache(maxsize=2)
