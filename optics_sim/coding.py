@@ -70,7 +70,7 @@ class RowsColumnsCoding(_Slotted):
 
 
 class SingleBumpCoding(_Slotted):
-    """Each pixel opens once and closes once (Hitomi et al. 2011): what one reset and one transfer per pixel can do."""
+    """Each pixel opens once and closes once (after Hitomi et al. 2011, whose bumps are equally long)."""
 
     kind: Literal["single_bump"] = "single_bump"
     tile: tuple[int, int] = Field(TILE, description="code pixels (rows, columns) of the repeated block")
