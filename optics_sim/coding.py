@@ -6,7 +6,7 @@ shutter is open (1) and closed (0). Deliberately not here: light, electrons and 
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
 from typing import Annotated, Any, Literal
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from pydantic import Field, model_validator
 
 from optics_sim.errors import PrivcamError
+from optics_sim.named_file import SHA256_MEANING, NamedFile
 from optics_sim.plain import Plain
 
 SLOTS = 16
@@ -33,7 +34,13 @@ class PixelwiseCoding(_Slotted):
     kind: Literal["pixelwise"] = "pixelwise"
     seed: int = Field(0, description="of the generator that draws the bits")
     open_fraction: float = Field(0.5, gt=0, le=1, description="probability that a bit is open")
-    path: str | None = Field(None, description="of an NPY file of bits [slots, h, w]; overrules seed and open_fraction")
+    path: str | None = Field(None, description="of an NPY file of bits [slots, h, w], from the design's folder; overrules the seed")
+    sha256: str = Field("", description=SHA256_MEANING)
+
+    @property
+    def file(self) -> NamedFile | None:
+        """The file of bits, where there is one."""
+        return None if self.path is None else NamedFile("coding.path", self.path, self.sha256)
 
 
 class TileCoding(_Slotted):
@@ -70,7 +77,7 @@ class RowsColumnsCoding(_Slotted):
 
 
 class SingleBumpCoding(_Slotted):
-    """Each pixel opens once and closes once (Hitomi et al. 2011): what one reset and one transfer per pixel can do."""
+    """Each pixel opens once and closes once (after Hitomi et al. 2011, whose bumps are equally long)."""
 
     kind: Literal["single_bump"] = "single_bump"
     tile: tuple[int, int] = Field(TILE, description="code pixels (rows, columns) of the repeated block")
@@ -178,9 +185,9 @@ def bumps(start: NDArray[Any], length: NDArray[Any], slots: int) -> Bits:
 
 def _pixelwise(coding: PixelwiseCoding, shape: tuple[int, int]) -> Bits:
     expected = (coding.slots, *shape)
-    if coding.path is None:
+    if coding.file is None:
         return (np.random.default_rng(coding.seed).random(expected) < coding.open_fraction).astype(np.float32)
-    bits = np.load(Path(coding.path), allow_pickle=False)
+    bits = np.load(io.BytesIO(coding.file.read()), allow_pickle=False)
     if bits.shape != expected or not np.isin(bits, (0, 1)).all():
         raise PrivcamError("the file does not hold these bits", got=f"{coding.path}: {bits.dtype} {bits.shape}",
                            allowed=f"0 and 1 of shape {expected}", todo="write an array of 0 and 1 with numpy.save")

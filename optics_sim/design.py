@@ -18,9 +18,10 @@ import tomli_w
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
-from optics_sim.coding import Coding, Shutter
-from optics_sim.encoding import Encoder, ReadoutEncoder
+from optics_sim.coding import Coding, PixelwiseCoding, Shutter
+from optics_sim.encoding import DegraderEncoder, Encoder, ReadoutEncoder
 from optics_sim.errors import PrivcamError
+from optics_sim.named_file import SHA256_MEANING, NamedFile
 from optics_sim.plain import Plain
 
 SCHEMA = 1
@@ -105,7 +106,13 @@ class FilePattern(Plain):
     """A binary picture (PNG, any depth) or NPY file of the pattern; clear where above half of its maximum."""
 
     kind: Literal["file"] = "file"
-    path: str = Field(description="of the PNG or NPY file")
+    path: str = Field(description="of the PNG or NPY file, from the design's folder")
+    sha256: str = Field("", description=SHA256_MEANING)
+
+    @property
+    def file(self) -> NamedFile:
+        """The file of the pattern."""
+        return NamedFile("optics.pattern.path", self.path, self.sha256)
 
 
 Pattern = Annotated[
@@ -271,7 +278,8 @@ class CameraDesign(Plain):
     """A camera: optics, sensor, exposure, readout and encoder, for scenes of a stated size.
 
     `parent` is the digest of the design this one was made from. `digest` names the design everywhere
-    (film, firmware, reports).
+    (film, firmware, reports). Files that parts of it name count by their content: they are kept beside `design.toml`, named
+    there from its folder, and a folder that was moved holds the same design.
     """
 
     schema_version: int = Field(SCHEMA, description="of this file format")
@@ -287,9 +295,16 @@ class CameraDesign(Plain):
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the design's canonical JSON, in hex."""
-        text = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
+        """SHA-256 of the design's canonical JSON, in hex; a file counts by its content, not by where it lies."""
+        text = json.dumps(self._portable(), sort_keys=True, separators=(",", ":"))
         return hashlib.sha256(text.encode()).hexdigest()
+
+    @property
+    def files(self) -> tuple[NamedFile, ...]:
+        """The files that parts of the design name."""
+        parts = (self.optics.pattern if isinstance(self.optics, LenslessOptics) else None, self.coding, self.encoder)
+        named = (part.file for part in parts if isinstance(part, FilePattern | PixelwiseCoding | DegraderEncoder))
+        return tuple(file for file in named if file is not None)
 
     @property
     def code_pitch_m(self) -> float:
@@ -309,18 +324,26 @@ class CameraDesign(Plain):
 
     def to_toml(self) -> str:
         """Returns the design as the TOML text a person reads."""
-        return tomli_w.dumps(_without_none(self.model_dump(mode="json")), multiline_strings=False)
+        return tomli_w.dumps(_without_none(self._portable()), multiline_strings=False)
 
     def save(self, folder: Path) -> Path:
-        """Writes `design.toml` into a folder (created when missing) and returns its path."""
+        """Writes `design.toml` and the files it names into a folder (created when missing) and returns its path.
+
+        Raises PrivcamError when one of these files is missing or altered.
+        """
         folder.mkdir(parents=True, exist_ok=True)
+        for named in self.files:
+            write_atomically(folder / named.kept_as, named.read())
         target = folder / "design.toml"
         write_atomically(target, f"# digest {self.digest}\n{self.to_toml()}".encode())
         return target
 
     @classmethod
     def load(cls, path: Path) -> CameraDesign:
-        """Returns the design of a `design.toml` or of the folder that holds one; PrivcamError when it is not one."""
+        """Returns the design of a `design.toml` or of the folder that holds one; PrivcamError when it is not one.
+
+        Files are found from that folder. One without a hash in the design is read and hashed now.
+        """
         file = path / "design.toml" if path.is_dir() else path
         try:
             data = tomllib.loads(file.read_text(encoding="utf-8"))
@@ -328,7 +351,25 @@ class CameraDesign(Plain):
             raise PrivcamError("no design file", got=str(file), todo="give a design.toml or its folder") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise PrivcamError(f"{file} is not valid TOML", got=str(error), todo="mend the file") from None
-        return _validated(data)
+        return _placed(_validated(data), file.parent)
+
+    def _portable(self) -> dict[str, Any]:
+        """Returns the design as JSON values, each file by the name it is kept as and the hash of its content."""
+        data = self.model_dump(mode="json")
+        for named in self.files:
+            _set(data, named.field, named.kept_as)
+            _set(data, named.sha256_field, named.digest)
+        return data
+
+
+def _placed(design: CameraDesign, folder: Path) -> CameraDesign:
+    """Returns a design read in `folder` with the whole path and the hash of each file."""
+    data = design.model_dump()
+    for named in design.files:
+        placed = named._replace(path=str((folder / named.path).resolve()))
+        _set(data, named.field, placed.path)
+        _set(data, named.sha256_field, placed.digest)
+    return _validated(data) if design.files else design
 
 
 def _validated(data: dict[str, Any]) -> CameraDesign:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from optics_sim.named_file import SHA256_MEANING, NamedFile
 from optics_sim.plain import Plain
 
 MIN_GAP_CODES = 2.0
@@ -117,12 +118,17 @@ class DegraderEncoder(Plain):
     """A small residual network on each frame, quantised (after Wu et al., TPAMI 2020, whose network is larger)."""
 
     kind: Literal["degrader"] = "degrader"
-    weights: str = Field("", description="safetensors file; none: weights drawn from `seed`")
-    sha256: str = Field("", description="of that file; checked where it is given")
+    weights: str = Field("", description="safetensors file, from the design's folder; none: weights drawn from `seed`")
+    sha256: str = Field("", description=SHA256_MEANING)
     seed: int = Field(0, description="draws the weights where there is no file")
     width: int = Field(8, ge=1, description="channels of the first layer; 32 with 5 blocks is Johnson's network")
     blocks: int = Field(2, ge=0, description="residual blocks")
     levels: int = Field(16, ge=2, le=256, description="of the code, 0 to levels - 1")
+
+    @property
+    def file(self) -> NamedFile | None:
+        """The file of weights, where there is one."""
+        return NamedFile("encoder.weights", self.weights, self.sha256) if self.weights else None
 
 
 Encoder = Annotated[

@@ -232,26 +232,36 @@ def test_sbu_merges_the_two_orders_of_a_pair(tmp_path):
 
 
 def write_ipn(root):
-    first = "1CM1_1_R_#217"
+    first, again, other, last = sexes = {"1CM1_1_R_#218": "M", "1CM1_1_R_#99": "M", "1CM1_2_L_#221": "W", "4CM2_3_L_#9": "W"}
     rows = {"Annot_TrainList.txt": [(first, "D0X", 1, 1, 4), (first, "G01", 4, 5, 8), (first, "B0A", 2, 9, 12),
-                                    ("1CM1_2_R_#218", "G01", 4, 1, 6)],
-            "Annot_TestList.txt": [("4CM2_3_L_#9", "B0A", 2, 3, 6), ("9CM9_9_R_#99", "B0A", 2, 3, 6)]}
+                                    (again, "G01", 4, 1, 6), (other, "G01", 4, 3, 8)],
+            "Annot_TestList.txt": [(last, "B0A", 2, 3, 6), ("9CM9_9_R_#99", "B0A", 2, 3, 6)]}
     for name, lines in rows.items():
         (root / name).write_text("".join(",".join(map(str, line)) + f",{line[4] - line[3] + 1}\n" for line in lines))
-    for video in ("1CM1_1_R_#217", "1CM1_2_R_#218", "4CM2_3_L_#9"):
+    for video in sexes:
         write_frames(root / "frames" / video, [f"{video}_{i:06d}.jpg" for i in range(1, 13)], np.arange(1, 13) * 10)
-    (root / "metadata.csv").write_text("Video Name,Frames,Sex\n1CM1_1_R_#217,12,M\n1CM1_2_R_#218,12,M\n4CM2_3_L_#9,12,W\n")
+    table = "".join(f"{video},12,{sex},Right\n" for video, sex in sexes.items())
+    (root / "metadata.csv").write_text(f"Video Name,Frames,Sex,Hand\n{table}")
 
 
 def test_ipn_hand_cuts_gestures_and_reads_the_private_attribute(tmp_path):
     write_ipn(tmp_path)
     clips = load_clips(tmp_path, frames=4, stride=1, windows=1)
-    assert clips.actor_names == ("1CM1", "4CM2") and clips.action_names == ("B0A", "G01")
-    assert clips.categories["sex"] == ("M", "W") and clips.attributes["sex"].tolist() == clips.actors.tolist()
+    assert clips.actor_names == ("1CM1_1", "1CM1_2", "4CM2_3") and clips.action_names == ("B0A", "G01")
+    assert clips.categories["sex"] == ("M", "W") and np.array_equal(clips.attributes["sex"], clips.actors > 0)
     assert clips.skipped == ("9CM9_9_R_#99: no frames",)
-    first = clips.select(np.flatnonzero((clips.actors == 0) & (clips.trials == 1)))
-    assert len(first) == 2 and len(set(first.takes)) == 1  # two gestures of one video are one take
-    np.testing.assert_allclose(levels_of(first)[first.actions == 1][0], [50, 60, 70, 80], atol=1)
+    first = clips.select(np.flatnonzero(clips.actors == 0))
+    assert sorted(first.trials) == [1, 2, 2] and len(set(first.takes)) == 2  # two gestures of one video are one take; #99 before #218
+    second = first.select(np.flatnonzero((first.actions == 1) & (first.trials == 2)))
+    np.testing.assert_allclose(levels_of(second)[0], [50, 60, 70, 80], atol=1)
+
+
+def test_ipn_hand_reads_lists_with_a_header(tmp_path):
+    write_ipn(tmp_path)
+    file = tmp_path / "Annot_TrainList.txt"
+    expected = load_clips(tmp_path, frames=4, stride=1, windows=1)
+    file.write_text("video,label,id,t_start,t_end,frames\n" + file.read_text())
+    assert np.array_equal(load_clips(tmp_path, frames=4, stride=1, windows=1).clips, expected.clips)
 
 
 def test_ipn_hand_names_missing_frames_and_wrong_rows(tmp_path):
@@ -259,7 +269,7 @@ def test_ipn_hand_names_missing_frames_and_wrong_rows(tmp_path):
     (tmp_path / "frames" / "4CM2_3_L_#9" / "4CM2_3_L_#9_000005.jpg").unlink()
     with pytest.raises(PrivcamError, match="lacks frames of the gesture B0A; got: frame 5"):
         load_clips(tmp_path, frames=4, stride=1)
-    (tmp_path / "Annot_TestList.txt").write_text("video,label\n")
+    (tmp_path / "Annot_TestList.txt").write_text("1CM1,G01,4,1,6,6\n")
     with pytest.raises(PrivcamError, match="a row that is no gesture"):
         load_clips(tmp_path, frames=4, stride=1)
     (tmp_path / "Annot_TestList.txt").unlink()

@@ -307,7 +307,7 @@ def test_benchmark_measurements_are_exact(benchmark):
 @pytest.mark.data
 @pytest.mark.slow
 def test_gap_tv_reaches_the_published_quality(benchmark):
-    """One setting for all. Published for GAP-TV (Yuan et al., CVPR 2020, all frames): traffic 20.65, runner 30.13, drop 34.50 dB."""
+    """One setting for all. Published for GAP-TV (ucaswangls/cacti, configs/TV, all frames): traffic 20.65, runner 30.13, drop 34.50 dB."""
     clips, mask = benchmark
     found = {}
     for name, clip in clips.items():

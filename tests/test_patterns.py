@@ -126,7 +126,7 @@ def test_bad_files_say_what_is_wrong(tmp_path):
     np.save(tmp_path / "small.npy", np.ones((3, 3)))
     expected = {"text.png": "cannot be read", "text.npy": "cannot be read", "objects.npy": "cannot be read",
                 "cube.npy": "not one picture", "dark.npy": "no clear cell", "small.npy": "differ in size",
-                "absent.png": "no such pattern file"}
+                "absent.png": "cannot be read"}
     for name, words in expected.items():
         with pytest.raises(PrivcamError, match=words) as caught:
             transmission(FilePattern(path=str(tmp_path / name)), (12, 9), CELL_M)

@@ -46,7 +46,7 @@ def gap_tv(measurement: Tensor, bits: Tensor, iterations: int = GAP_ITERATIONS, 
     denoises.
 
     Reference: X. Yuan, Generalized alternating projection based total variation minimization for compressive sensing,
-    ICIP 2016, eqs. 9 to 12; the spatio-temporal denoiser is ours.
+    ICIP 2016; the spatio-temporal denoiser is ours.
     """
     clip = first_guess(measurement, bits)
     lacking = torch.zeros_like(measurement)
@@ -63,8 +63,8 @@ def snapshot_admm_tv(measurement: Tensor, bits: Tensor, iterations: int = ADMM_I
 
     The quadratic step has a closed form, x = z + M^T (y - M z) / (sum_t M_t + penalty), for M M^T is diagonal.
 
-    Reference: Boyd et al., Distributed optimization via ADMM (2011), sec. 3, eqs. 3.5 to 3.7; Liu et al., Rank
-    minimization for snapshot compressive imaging, TPAMI 41 (2019), eq. 12 (the closed form).
+    Reference: Boyd et al., Distributed optimization via ADMM (2011), the scaled form; Liu et al., Rank minimization for
+    snapshot compressive imaging, TPAMI 41 (2019), for the closed form.
     """
     smooth = first_guess(measurement, bits)
     scaled = torch.zeros_like(smooth)
@@ -84,7 +84,7 @@ def tv_denoised(clip: Tensor, weight: float, time_weight: float, steps: int = IN
     the constant step 1 / (weight * (8 + 4 time_weight^2)). Inside `gap_tv` five steps from 0 are worth more than the
     minimum itself: started from the duals before, it reached 33.6 dB at most on the benchmark's drop, and 35.3 from 0.
 
-    Reference: A. Chambolle, Total variation minimization and a class of binary MRF problems (2005), eq. 3.
+    Reference: A. Chambolle, Total variation minimization and a class of binary MRF problems (2005).
     """
     if weight <= 0:
         raise PrivcamError("the weight of total variation is above zero", got=weight, allowed="> 0", todo="try 0.4")

@@ -50,8 +50,8 @@ class _Mender(nn.Module):
 class SnapshotDecoder(nn.Module):
     """Clips from coded images and their code, for one number of slots and any code and size (multiples of 4).
 
-    Reference: the unrolled projection of Meng, Jalali and Yuan, GAP-net (arXiv 2012.08364), eqs. 6 and 7; ours starts
-    from GAP-TV and shows each stage the code.
+    Reference: the unrolled projection of Meng, Jalali and Yuan, GAP-net (arXiv 2012.08364); ours starts from
+    GAP-TV and shows each stage the code.
     """
 
     def __init__(self, slots: int = 8, width: int = 48, stages: int = 2) -> None:

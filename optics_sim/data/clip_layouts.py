@@ -13,9 +13,9 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,12 +27,13 @@ from optics_sim.data.video_files import VIDEO_SUFFIXES, frame_times, read_frames
 from optics_sim.errors import PrivcamError
 
 SBU_ACTIONS = ("approaching", "departing", "kicking", "pushing", "shaking hands", "hugging", "exchanging", "punching")
-SBU_FRAME_S = 1 / 15
+SBU_FRAME_S = 1 / 15  # from memory, not checked
 IPN_FRAME_S = 1 / 30
 STRIPS_FRAME_S = 1 / 25  # Weizmann
 NO_GESTURE = "D0X"
 _PAIR = re.compile(r"s\d\ds\d\d")
 _KTH = re.compile(r"(person\d\d)_.+_d(\d)")
+_IPN = re.compile(r"([^_]+_\d+)_[LR]_#(\d+)")  # subject, number of the video
 _LAYOUTS = "clips.json with a zip of strips, ACTION/ACTOR_*.mp4, s01s02/02/001/rgb_*.png, or frames with Annot_*List.txt"
 
 
@@ -135,6 +136,9 @@ def videos(files: Sequence[Path], *, strict: bool) -> Layout:
 
     KTH is such a folder (`boxing/person01_boxing_d1_uncomp.avi`): there the trial is the scenario d1 to d4, so
     that one scenario can be held out over all actions, and the four repetitions in a file stay one recording.
+    Where the person is in sight (`00sequences.txt`) is not read.
+
+    Reference: Schuldt, Laptev and Caputo, ICPR 2004.
     """
     recordings, skipped, seen = [], [], dict[tuple[str, str], int]()
     for path in files:
@@ -166,7 +170,9 @@ def sbu(root: Path) -> Layout:
 
     s01s02 and s02s01 are the same two people with the active one exchanged: one pair, whose trials are counted on.
 
-    Reference: Yun et al. 2012, "Two-person interaction detection using body-pose features", section 3.
+    Which number is which action was checked on the set's skeletons; some public code has another order.
+
+    Reference: Yun et al. 2012, "Two-person interaction detection using body-pose features and multiple instance learning".
     """
     recordings, counted = [], dict[tuple[str, str], int]()
     for folder in sorted(path for path in root.glob("s??s??/*/*") if path.is_dir() and _PAIR.fullmatch(path.parts[-3])):
@@ -186,18 +192,18 @@ def sbu(root: Path) -> Layout:
 def ipn_hand(root: Path) -> Layout:
     """Returns the gestures of IPN Hand: rows `video,label,id,first,last,frames` of Annot_*List.txt over folders of frames.
 
-    A subject's videos are its trials and each video is one take, however many gestures were cut from it; D0X, no
-    gesture, is left out. The subject is the name up to the first `_`. `metadata.csv` gives the attribute sex,
-    the private one of the reference.
+    The video 1CM42_21_R_#156 shows subject 1CM42_21 (right hand); a subject's four videos are its trials by number, and
+    each is one take, however many gestures were cut from it. D0X, no gesture, is left out. `metadata.csv` gives the
+    attribute sex, the private one of BDQ.
 
-    Reference: Benitez-Garcia et al. 2020 (IPN Hand), section III; Kumawat and Nagahara 2022 (BDQ), section 4.1.
+    Reference: Benitez-Garcia et al. 2020 (IPN Hand); Kumawat and Nagahara 2022 (BDQ).
     """
     annotations, folders = _annotations(root), _video_folders(root)
     rows = [row for path in annotations for row in _gestures(path)]
     used = {row[0] for row in rows}
     frames = {name: _numbered(folder, "*") for name, folder in folders.items() if name in used}
-    sexes = _sexes(annotations[0].parent)
-    recordings = [_gesture(row, frames[row[0]], sexes) for row in rows if row[0] in folders]
+    sexes, trials = _sexes(annotations[0].parent), _trials(used)
+    recordings = [_gesture(row, trials[row[0]], frames[row[0]], sexes) for row in rows if row[0] in folders]
     if not recordings:
         raise PrivcamError(f"no gesture of {root.name} has its frames", got=f"{len(rows)} gestures, {len(folders)} folders of frames",
                            allowed="frames/VIDEO/VIDEO_000001.jpg", todo="unpack the frames of IPN Hand beside its annotations")
@@ -211,8 +217,8 @@ def _annotations(root: Path) -> list[Path]:
 
 
 def _gestures(path: Path) -> list[list[str]]:
-    rows = [row for row in csv.reader(io.StringIO(path.read_text(encoding="utf-8"))) if row]
-    wrong = [row for row in rows if len(row) < 5 or not row[3].isdigit() or not row[4].isdigit() or row[0].count("_") < 2]
+    rows = [row for row in csv.reader(io.StringIO(path.read_text(encoding="utf-8"))) if row and row[:3] != ["video", "label", "id"]]
+    wrong = [row for row in rows if len(row) < 5 or not row[3].isdigit() or not row[4].isdigit() or not _IPN.fullmatch(row[0])]
     if wrong:
         raise PrivcamError(f"{path.name} has a row that is no gesture", got=wrong[0], allowed="video,label,id,first,last,frames",
                            todo="mend the row, or download the annotations again")
@@ -239,14 +245,27 @@ def _sexes(folder: Path) -> dict[str, str]:
     return {row[0].removesuffix(".avi"): row[columns[0]].strip() for row in rows if len(row) > columns[0]}
 
 
-def _gesture(row: Sequence[str], frames: Mapping[int, Path], sexes: Mapping[str, str]) -> Recording:
+def _subject_and_number(video: str) -> tuple[str, int]:
+    subject, number = cast(re.Match[str], _IPN.fullmatch(video)).groups()
+    return subject, int(number)
+
+
+def _trials(videos: Iterable[str]) -> dict[str, int]:
+    """Returns the place of each video, from 1, among those of its subject by number."""
+    trials, counted = dict[str, int](), dict[str, int]()
+    for video in sorted(videos, key=_subject_and_number):
+        subject, _ = _subject_and_number(video)
+        trials[video] = counted[subject] = counted.get(subject, 0) + 1
+    return trials
+
+
+def _gesture(row: Sequence[str], trial: int, frames: Mapping[int, Path], sexes: Mapping[str, str]) -> Recording:
     video, label, first, last = row[0], row[1], int(row[3]), int(row[4])
     lacking = [number for number in range(first, last + 1) if number not in frames]
     if lacking:
         raise PrivcamError(f"{video} lacks frames of the gesture {label}", got=f"frame {lacking[0]} of {first} to {last}",
                            allowed=f"{len(frames)} frames present", todo="unpack the frames again")
-    subject, number = video.split("_")[:2]
-    trial = int(number) if number.isdigit() else 1
+    subject, _ = _subject_and_number(video)
     known = {"sex": sexes[video]} if video in sexes else {}
     return _stills(f"{video}:{first}", label, subject, trial, video, [frames[number] for number in range(first, last + 1)],
                    IPN_FRAME_S, known)

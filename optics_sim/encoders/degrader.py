@@ -58,7 +58,7 @@ class Degrader(nn.Module):
         return whole.reshape(codes.shape)
 
     def save(self, file: Path) -> DegraderEncoder:
-        """Writes the weights and returns (and keeps) the spec that names them."""
+        """Writes the weights and returns (and keeps) the spec that names them; saving a design takes them along."""
         data = save({name: value.detach().contiguous() for name, value in self.state_dict().items()})
         write_atomically(file, data)
         self.spec = self.spec.model_copy(update={"weights": str(file), "sha256": hashlib.sha256(data).hexdigest()})
@@ -73,18 +73,10 @@ class Degrader(nn.Module):
         return self.spec
 
     def _start(self) -> None:
-        if not self.spec.weights:
+        if self.spec.file is None:
             initialise(self, torch_generator(self.spec.seed, "degrader"))
-            return
-        try:
-            data = Path(self.spec.weights).read_bytes()
-        except FileNotFoundError:
-            raise PrivcamError("no weights of the degrader", got=self.spec.weights, todo="give the file that training wrote") from None
-        digest = hashlib.sha256(data).hexdigest()
-        if self.spec.sha256 not in ("", digest):
-            raise PrivcamError("the degrader's weights are not those of the design", got=digest, allowed=self.spec.sha256,
-                               todo="give the file that belongs to the design")
-        self.load_state_dict(load(data))
+        else:
+            self.load_state_dict(load(self.spec.file.read()))
 
 
 def _norm(channels: int) -> nn.Module:

@@ -1,6 +1,6 @@
 """A 3D U-Net from clips of codes to clips of scenes: an attacker's, or that of a camera whose aim is the video.
 
-Reference: Kumawat and Nagahara, ECCV 2022, sec. 4.6 (a 3D U-Net trained on pairs of codes and original videos).
+Reference: Kumawat and Nagahara, ECCV 2022 (a 3D U-Net trained on pairs of codes and original videos).
 """
 
 from __future__ import annotations

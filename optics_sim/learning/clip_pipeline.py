@@ -56,7 +56,7 @@ def learned_encoder(design: CameraDesign, cohort: ClipCohort, experiment: ClipEx
     checkpoint = folder / "training.part.safetensors"
     train(encoder_game(encoder, codes, experiment.training, experiment.seed), checkpoint=checkpoint, on_epoch=on_epoch)
     if isinstance(encoder, Degrader):
-        encoder.save(folder / "degrader.safetensors")
+        encoder.save(folder / "encoder.safetensors")
     trained = PrivacyCamera(design, encoder=encoder).to_design()
     trained.save(folder)
     checkpoint.unlink()

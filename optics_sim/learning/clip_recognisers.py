@@ -74,7 +74,7 @@ def small3d(classes: int, *, width: int = 16) -> ClipRecogniser:
 
 
 class Block3d(nn.Module):
-    """Two 3x3x3 convolutions, or a bottleneck of three, and a shortcut. Reference: Hara et al., CVPR 2018, figure 3."""
+    """Two 3x3x3 convolutions, or a bottleneck of three, and a shortcut. Reference: Hara et al., CVPR 2018."""
 
     def __init__(self, inputs: int, width: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ def _resnet3d(classes: int, counts: tuple[int, ...], expansion: int) -> ClipReco
 
 
 def resnet18_3d(classes: int) -> ClipRecogniser:
-    """Returns a 3D ResNet-18 with a one-channel stem (7x7x7, strides 1, 2, 2). Reference: Hara et al., CVPR 2018, table 1."""
+    """Returns a 3D ResNet-18 with a one-channel stem (7x7x7, strides 1, 2, 2). Reference: Hara et al., CVPR 2018."""
     return _resnet3d(classes, (2, 2, 2, 2), 1)
 
 

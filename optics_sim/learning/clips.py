@@ -208,7 +208,7 @@ def encoder_game(encoder: nn.Module, codes: Clips, plan: ClipTraining, seed: int
     (the mean over adversaries where there are several); P minimises XE(P) on a drawn frame. An adversary on running sums
     is ours.
 
-    Reference: Kumawat and Nagahara, ECCV 2022, eqs. 4 and 5; several adversaries and restarts: Wu et al. 2018, sec. 3.3.
+    Reference: Kumawat and Nagahara, ECCV 2022; several adversaries and restarts: Wu et al., ECCV 2018.
     """
     device = codes.values.device
     classes, people = int(codes.actions.max()) + 1, int(codes.actors.max()) + 1

@@ -36,7 +36,7 @@ class Player(Generic[B]):
     """One side: what it moves, and what it minimises.
 
     `loss(batch, generator)` returns named numbers, of which "loss" is minimised; `prepare` is called before each epoch;
-    `fresh` draws the player's weights anew, every `restart_epochs` epochs (0: never), as in Wu et al. 2018, sec. 3.3.
+    `fresh` draws the player's weights anew, every `restart_epochs` epochs (0: never), as in Wu et al., ECCV 2018.
     """
 
     name: str

@@ -11,7 +11,7 @@ never stretched or cut: another size is an error.
 
 from __future__ import annotations
 
-from pathlib import Path
+import io
 from typing import assert_never
 
 import numpy as np
@@ -32,6 +32,7 @@ from optics_sim.design import (
     RowsPattern,
 )
 from optics_sim.errors import PrivcamError
+from optics_sim.named_file import NamedFile
 
 Array = NDArray[np.float32]
 
@@ -62,7 +63,7 @@ def transmission(pattern: Pattern, cells: tuple[int, int], cell_m: float) -> Arr
     if isinstance(pattern, RowsPattern):
         return _of_size(pattern.array(), cells, "the rows")
     if isinstance(pattern, FilePattern):
-        return _of_size(_read(Path(pattern.path)), cells, pattern.path)
+        return _of_size(_read(pattern.file), cells, pattern.path)
     assert_never(pattern)
 
 
@@ -143,12 +144,11 @@ def _of_size(array: Array, cells: tuple[int, int], name: str) -> Array:
     return array
 
 
-def _read(path: Path) -> Array:
-    todo = "give a PNG (one pixel per cell) or a two-dimensional NPY file"
+def _read(file: NamedFile) -> Array:
+    todo, path = "give a PNG (one pixel per cell) or a two-dimensional NPY file", file.path
+    data = io.BytesIO(file.read())
     try:
-        values = np.load(path, allow_pickle=False) if path.suffix == ".npy" else np.asarray(_grey(path))
-    except FileNotFoundError:
-        raise PrivcamError("no such pattern file", got=str(path), todo=todo) from None
+        values = np.load(data, allow_pickle=False) if path.endswith(".npy") else np.asarray(_grey(data))
     except (OSError, ValueError, EOFError, UnidentifiedImageError) as error:
         raise PrivcamError("the pattern file cannot be read", got=f"{path}: {error}", todo=todo) from None
     if not isinstance(values, np.ndarray) or values.ndim != 2 or values.size == 0 or values.dtype.kind not in "buif":
@@ -161,8 +161,8 @@ def _read(path: Path) -> Array:
     return (values > peak / 2).astype(np.float32)
 
 
-def _grey(path: Path) -> Image.Image:
-    with Image.open(path) as picture:
+def _grey(data: io.BytesIO) -> Image.Image:
+    with Image.open(data) as picture:
         picture.load()
         return picture if picture.mode in ("1", "L", "I", "I;16", "F") else picture.convert("L")
 

@@ -24,9 +24,9 @@ class LearnableCoding(nn.Module):
     """A tile of bits [slots, rows, columns] whose gradient reaches real weights straight through.
 
     `forward` returns exactly 0 or 1, of the family's allowed set, and changes no state; its gradient is the identity.
-    No pixel is dark in all slots. Reference: Okawara et al., ICCP 2020, and TPAMI 45(4) 4109 (2023): threshold 0,
-    identity gradient, the largest slot forced on; the constrained sets are those of Yoshida et al., ECCV 2018, with
-    projections of our own.
+    No pixel is dark in all slots. Reference: Okawara et al., ICCP 2020, and Kumawat et al., TPAMI 45(4) 4109 (2023):
+    threshold 0, identity gradient; SnapPix (arXiv 2504.04535): the largest slot forced on. The constrained sets are after
+    Yoshida et al., ECCV 2018, with projections of our own.
     """
 
     def __init__(self, weights: Tensor, family: Family = "tile") -> None:
@@ -60,7 +60,8 @@ class LearnableCoding(nn.Module):
     def warmed(self, step: int, generator: torch.Generator) -> Tensor:
         """Returns `forward`'s bits, or random ones of the family with probability (100 - step) / 100 in the first 100 steps.
 
-        The gradient goes to the weights either way. Reference: the warm-up of Okawara et al., ICCP 2020.
+        The gradient goes to the weights either way. Reference: Okawara et al., ICCP 2020, whose released code mixes noise
+        into the weights instead, in the same falling share.
         """
         noise = torch.randn(self.weights.shape, generator=generator, device=generator.device)
         chance = float(torch.rand((), generator=generator, device=generator.device))
@@ -162,7 +163,7 @@ def decorrelation(image: Tensor, tile: tuple[int, int]) -> Tensor:
     Every tile of every image is one sample of rows * columns variables; it is 0 where no coded pixel of a tile tells
     anything (linearly) about another, and 1 where they all say the same.
 
-    Reference: SnapPix (DAC 2025, arXiv 2504.04535), the decorrelation loss. Raises PrivcamError below two samples.
+    Reference: SnapPix (DAC 2025, arXiv 2504.04535), squared as in its released code. Raises PrivcamError below two samples.
     """
     rows, columns = tile
     height, width = (int(image.shape[-2]) // rows, int(image.shape[-1]) // columns)

@@ -66,6 +66,8 @@ def table() -> str:
         "sigma^2 = K * mean, so K is slope^2 on that scale and slope^2 / 2^(16 - bits) in the sensor's own DN.",
         "A number marked **assumed** is plausible for a sensor of this kind and has no source: measure your own.",
         "Quantum efficiency of a colour sensor is (red, green, blue). Read noise is at the input, the same at every gain.",
+        "Shapes, pitches and shutters agree with the Raspberry Pi documentation (camera hardware); the OV9281's with Luxonis' data",
+        "of the OV9282, which differs by its lens' chief ray angle (the Linux binding).",
     ]
     for name in names():
         lines += ["", f"## {name}", "", "| field | value | unit | source |", "|---|---|---|---|"]
