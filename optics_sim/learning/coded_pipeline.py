@@ -28,7 +28,10 @@ Optics = Literal["lens", "mask"]
 
 def coded_design(scene: tuple[int, int], coding: Coding, optics: Optics, shutter: Shutter, name: str) -> CameraDesign:
     """Returns a coded camera behind a lens in focus or an open lensless aperture, its sensor given a shutter of that kind."""
-    design = clip_design(scene, ReadoutEncoder(), name=name) if optics == "lens" else start_design(OpenPattern(), scene, (scene[0] // 2, scene[1] // 2), name=name)
+    if optics == "lens":
+        design = clip_design(scene, ReadoutEncoder(), name=name)
+    else:
+        design = start_design(OpenPattern(), scene, (scene[0] // 2, scene[1] // 2), name=name)
     sources = {**design.sensor.sources, "shutter": SUPPOSED} if shutter != design.sensor.shutter else design.sensor.sources
     return design.replace(coding=coding.model_dump(), parent=None, **{"sensor.shutter": shutter, "sensor.sources": sources})
 

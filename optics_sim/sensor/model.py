@@ -8,7 +8,9 @@ carries, which `optics_sim.sensor.readout` turns back. Deliberately not here: op
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from functools import lru_cache
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,21 +50,14 @@ class SensorModel(nn.Module):
         self.sensor, self.exposure, self.spec, self.compiled = sensor, exposure, readout, compiled
         _check_crop(sensor, readout)
         efficiency = np.array(quantum_efficiencies(sensor), np.float32) * np.float32(exposure.exposure_s)
-        top, left, height, width = readout.crop
-        colour = self._as_seen(colours(sensor.cfa, (height, width), (top, left)))
-        gain_error = self._as_seen(gain_errors(sensor, readout.crop))
-        offset_e = self._as_seen(offset_errors_e(sensor, readout.crop))
-        chosen = self._as_seen(selected(readout, sensor.cfa))
-        summed = [index for index in range(3) if (chosen & (colour == index)).any()]
-        planes = [chosen & (colour == index) for index in summed]
-        self._keep("colour_sensitivity", efficiency[summed, None, None])
-        self._keep("response", efficiency[colour] * (1 + gain_error))
-        self._keep("offset_e", offset_e)
-        self._keep("count", np.stack([self._bin(plane) for plane in planes]))
-        self._keep("gain_error_sum", np.stack([self._bin(gain_error * plane) for plane in planes]))
-        self._keep("offset_sum_e", np.stack([self._bin(offset_e * plane) for plane in planes]))
-        row_counts = chosen[:, : readout.bin[1]].sum(axis=1)[: readout.bin[0]].astype(np.float64)
-        self._row_weight = float(np.sqrt((row_counts**2).sum()))
+        pixels = _pixels(sensor.model_dump_json(exclude={"sources"}), readout.model_dump_json(exclude={"shift", "black_level_dn"}))
+        self._keep("colour_sensitivity", efficiency[list(pixels.summed), None, None])
+        self._keep("response", efficiency[pixels.colour] * (1 + pixels.gain_error))
+        self._keep("offset_e", pixels.offset_e)
+        self._keep("count", pixels.counts)
+        self._keep("gain_error_sum", pixels.gain_error_sum)
+        self._keep("offset_sum_e", pixels.offset_sum_e)
+        self._row_weight = pixels.row_weight
 
     @property
     def gain_dn_per_e(self) -> float:
@@ -144,7 +139,7 @@ class SensorModel(nn.Module):
         """Returns the sum over each bin of (raw - the readout's black level) [..., h, w] of raw as the camera sees it."""
         self._check(raw, self.spec.crop[2:], "crop")
         rows, columns = self.spec.shape
-        chosen = torch.from_numpy(self._as_seen(selected(self.spec, self.sensor.cfa))).to(raw.device)
+        chosen = torch.from_numpy(as_seen(selected(self.spec, self.sensor.cfa), self.spec)).to(raw.device)
         lifted = (raw.double() - self.spec.black_level_dn) * chosen
         return lifted.reshape(*raw.shape[:-2], rows, self.spec.bin[0], columns, self.spec.bin[1]).sum((-3, -1))
 
@@ -193,16 +188,6 @@ class SensorModel(nn.Module):
             maximum_dn=2.0**self.sensor.bit_depth - 1,
         )
 
-    def _as_seen(self, sensor_order: NDArray[Any]) -> NDArray[Any]:
-        turned = sensor_order[::-1, ::-1] if self.spec.turn else sensor_order
-        return np.ascontiguousarray(turned)
-
-    def _bin(self, values: NDArray[Any]) -> NDArray[np.float64]:
-        rows, columns = self.spec.shape
-        tiles = values.astype(np.float64).reshape(rows, self.spec.bin[0], columns, self.spec.bin[1])
-        total: NDArray[np.float64] = tiles.sum(axis=(1, 3))
-        return total
-
     def _keep(self, name: str, values: NDArray[Any]) -> None:
         self.register_buffer(name, torch.from_numpy(values.astype(np.float32)), persistent=False)
 
@@ -210,6 +195,47 @@ class SensorModel(nn.Module):
         if tensor.ndim < 2 or tuple(tensor.shape[-2:]) != tuple(shape):
             raise PrivcamError(f"the tensor is not at {which} resolution", got=tuple(tensor.shape), allowed=tuple(shape),
                                todo="give one value per pixel of the readout's " + which)
+
+
+class _Pixels(NamedTuple):
+    """What a sensor's raw pixels are and how they fall into code pixels, whatever the exposure; as the camera sees them."""
+
+    summed: tuple[int, ...]  # colours that the readout sums
+    colour: NDArray[Any]
+    gain_error: NDArray[Any]
+    offset_e: NDArray[Any]
+    counts: NDArray[Any]  # [colour, h, w], as the two sums after it
+    gain_error_sum: NDArray[Any]
+    offset_sum_e: NDArray[Any]
+    row_weight: float
+
+
+@lru_cache(maxsize=4)
+def _pixels(sensor_json: str, readout_json: str) -> _Pixels:
+    """Returns the pixels of a sensor and a readout (without shift and black level); kept, for cameras are built again and again."""
+    sensor = Sensor.model_validate_json(sensor_json)
+    readout = Readout.model_validate({"shift": 0, "black_level_dn": 0, **json.loads(readout_json)})
+    top, left, height, width = readout.crop
+    colour = as_seen(colours(sensor.cfa, (height, width), (top, left)), readout).astype(np.uint8)
+    gain_error, offset_e = (as_seen(draw(sensor, readout.crop), readout) for draw in (gain_errors, offset_errors_e))
+    chosen = as_seen(selected(readout, sensor.cfa), readout)
+    summed = tuple(index for index in range(3) if (chosen & (colour == index)).any())
+    planes = [chosen & (colour == index) for index in summed]
+    row_counts = chosen[:, : readout.bin[1]].sum(axis=1)[: readout.bin[0]].astype(np.float64)
+    counts, gain_sum, offset_sum = (np.stack([_binned(readout, values * plane) for plane in planes])
+                                    for values in (1, gain_error, offset_e))
+    return _Pixels(summed, colour, gain_error, offset_e, counts, gain_sum, offset_sum, float(np.sqrt((row_counts**2).sum())))
+
+
+def as_seen(sensor_order: NDArray[Any], readout: Readout) -> NDArray[Any]:
+    """Returns values of raw pixels as the camera sees the scene: turned by 180 degrees where the readout turns."""
+    return np.ascontiguousarray(sensor_order[::-1, ::-1] if readout.turn else sensor_order)
+
+
+def _binned(readout: Readout, values: NDArray[Any]) -> NDArray[np.float64]:
+    rows, columns = readout.shape
+    total: NDArray[np.float64] = values.astype(np.float64).reshape(rows, readout.bin[0], columns, readout.bin[1]).sum(axis=(1, 3))
+    return total
 
 
 def _check_crop(sensor: Sensor, readout: Readout) -> None:
