@@ -10,12 +10,15 @@ import torch
 
 from optics_sim.attacks import clip_evaluate
 from optics_sim.attacks.clip_decoder import decoded, train_clip_decoder
+from optics_sim.attacks.clip_faces import face_scores, faces_are_judged, judge_faces
 from optics_sim.attacks.clip_identity import ClipView, identity_scores, integrated
+from optics_sim.attacks.judge import Judges
 from optics_sim.clip_experiment import ClipExperiment
 from optics_sim.encoders.factory import encode, encoder_module
 from optics_sim.encoders.running_sum import running_sum
 from optics_sim.encoding import BdqEncoder, BlurEncoder, Encoder, ReadoutEncoder
 from optics_sim.learning import checkpoint as store
+from optics_sim.learning.clip_cohort import ClipCohort
 from optics_sim.learning.clip_pipeline import clip_design
 from optics_sim.learning.clip_recognisers import clip_recogniser, enlarged
 from optics_sim.learning.clips import Clips, encoder_game, entropy, fit, moved, random_frames, scores_of
@@ -228,3 +231,43 @@ def test_the_strongest_attack_and_the_trade() -> None:
     best, trade = clip_evaluate.strongest_and_trade([accuracy, *samples])
     assert best.value == max(s.value for s in samples) and best.note in scores
     assert trade.value == pytest.approx((0.75 + 1 - best.value) / 2)
+
+
+# --- public face networks on clips ----------------------------------------------------------------
+class Eyes:
+    """Stands in for a face network: a picture's embedding is how many of its pixels are as bright as each of the people."""
+
+    digest = "eyes"
+
+    def embed(self, pictures: np.ndarray) -> np.ndarray:
+        near = np.abs(pictures[..., None] - (0.4 + 0.25 * np.arange(ACTORS))) < 0.05
+        return np.asarray(near.mean((1, 2)) + 1e-3, dtype=np.float32)
+
+    def found(self, pictures: np.ndarray) -> np.ndarray:
+        return (pictures.mean((1, 2)) > 0.05).astype(float)
+
+
+def test_a_face_network_names_people_by_their_own_gallery() -> None:
+    known, victims = people(2, 1), people(2, 2)
+    named = face_scores(Eyes(), known, victims.values).argmax(-1)  # type: ignore[arg-type]
+    assert (named == victims.actors).float().mean() > 0.6
+    assert (face_scores(Eyes(), known, victims.values[:, :1].expand(-1, FRAMES, -1, -1)).shape) == (len(victims), ACTORS)  # type: ignore[arg-type]
+
+
+def test_faces_are_judged_only_where_they_are_known_to_be_large() -> None:
+    assert faces_are_judged("semi-real", (64, 64))
+    assert not faces_are_judged("semi-real", (60, 60)) and not faces_are_judged("real", (112, 112))
+
+
+def test_face_networks_judge_restored_clips_and_the_clear_ones_beside_them() -> None:
+    known, victims = people(2, 1), people(2, 2)
+    large = [clips.with_values(torch.nn.functional.interpolate(clips.values, (64, 64))) for clips in (known, victims)]
+    cohort = ClipCohort("faces", "semi-real", ("a", "b"), ("1", "2", "3"), "the person", *[large[0]] * 4, *large, note="")
+    judges = Judges(Eyes(), Eyes())  # type: ignore[arg-type]
+    dark = torch.zeros_like(large[1].values)
+    scores, samples = judge_faces(judges, cohort, dark, 0)
+    values = {sample.name: sample.value for sample in samples}
+    assert set(scores) == {"restored face network"} and len(scores["restored face network"]) == len(victims)
+    assert values["face_found"] == 0 and values["clear_scene/face_found"] == 1 and (values["clear_scene/face network"] or 0) > 0.6
+    assert judge_faces(judges, cohort, None, 0) == ({}, [])
+    assert judge_faces(judges, dataclasses.replace(cohort, kind="real"), dark, 0) == ({}, [])
