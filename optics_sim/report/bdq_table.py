@@ -4,53 +4,32 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from optics_sim.design import CameraDesign, write_atomically
+from optics_sim.design import CameraDesign
 from optics_sim.encoders.cost import BDQ_PUBLISHED, WU
 from optics_sim.encoding import BdqEncoder
-from optics_sim.measure import Measure
 from optics_sim.report import metrics
-from optics_sim.report.clip_tables import CONTROLS, Rows, cameras, cohort_note, controls_table, scatter, strongest_text
-from optics_sim.report.lensless_table import Table, as_markdown
-from optics_sim.report.page import Cell, Page
-from optics_sim.report.rows import compare, measure, names
+from optics_sim.report.clip_tables import Rows, attacks_table, cameras, orderings_table, strongest_text, write_clip_tables
+from optics_sim.report.lensless_table import Table
+from optics_sim.report.page import Cell
+from optics_sim.report.rows import measure
 from optics_sim.run import Run
 from optics_sim.tables import published_clips as published
 from optics_sim.tables.bdq import ALPHAS, variants
 from optics_sim.tables.clip_rows import ClipSetting, ClipTask, read_clip_rows
 
+ATTACKS = (
+    "frame: one frame alone; frames: all frames of a clip; gait: a 3D network; sum: on running sums of codes; restored: on what a "
+    "3D U-Net reconstructs; linear: discriminants of each pixel's mean and spread over time."
+)
+
 
 def write_bdq_table(out: Path, setting: ClipSetting, record: Run) -> Path:
     """Writes page, `report.json` and `table.md` into the table's folder; returns the page's path."""
     rows = read_clip_rows(out, variants())
-    measures = [measure(group, name, f"{label}/{name}") for label, group in rows.items() for name in names(group)]
-    plain = {**setting.model_dump(mode="json", exclude={"out"}), "data": Path(setting.data).name}
-    record.report(measures, setting=plain, orderings=_ordering_records(rows), cohort=cohort_note(rows))
-    tables = _tables(out, rows)
-    parts = [f"# {_title(setting, rows)}", f"Everything is simulated. {cohort_note(rows)} Mean [95 % interval over people and seeds]."]
-    write_atomically(out / "table.md", ("\n\n".join([*parts, *map(as_markdown, tables)]) + "\n").encode())
-    return _page(setting, rows, tables, measures).write(out / "table.html")
-
-
-def _title(setting: ClipSetting, rows: Rows) -> str:
-    seeds = max((len(group) for group in rows.values()), default=0)
-    return f"Blur, difference, quantise on {Path(setting.data).name}, {seeds} seed(s)"
-
-
-def _tables(out: Path, rows: Rows) -> list[Table]:
-    found = [trade_table(rows), attacks_table(rows),
-             restored_table(rows), learned_table(out, rows), _orderings(rows), _sweep(rows), cost_table(rows)]
-    return found + [controls_table(rows[kind], kind) for kind in CONTROLS if kind in rows]
-
-
-def _page(setting: ClipSetting, rows: Rows, tables: list[Table], measures: list[Measure]) -> Page:
-    page = Page(_title(setting, rows), "actions stay recognisable; who acts should not")
-    page.section("Who is who", cohort_note(rows))
-    page.figure(scatter(rows), "Actions recognised against the strongest identity attack; down and to the right is better.",
-                "scatter plot of action accuracy and the strongest identity attack, one point an encoder")
-    for table in tables:
-        page.section(table[2])
-        page.table(*table)
-    return page.section("Everything").measures(measures)
+    tables = [trade_table(rows), attacks_table(rows, "Encoder", ATTACKS), restored_table(rows), learned_table(out, rows),
+              orderings_table(rows, published.ORDERINGS), _sweep(rows), cost_table(rows)]
+    heading = ("Blur, difference, quantise", "actions stay recognisable; who acts should not")
+    return write_clip_tables(out, setting, record, rows, heading, tables, published.ORDERINGS)
 
 
 def trade_table(rows: Rows) -> Table:
@@ -63,15 +42,6 @@ def trade_table(rows: Rows) -> Table:
         body.append([label, measure(group, "accuracy"), measure(group, "strongest"), strongest_text(group), measure(group, "trade"),
                      *paper])
     return headers, body, "What is recognised, and who", [f"Paper: {published.SOURCE}. Orderings may be compared, numbers may not."]
-
-
-def attacks_table(rows: Rows) -> Table:
-    """Returns the table of every identity attacker on every encoder."""
-    attacks = list(dict.fromkeys(name for _, group in cameras(rows) for name in names(group) if name.startswith("identity/")))
-    body: list[list[Cell]] = [[label, *(measure(group, name) for name in attacks)] for label, group in cameras(rows)]
-    return ["Encoder", *(name.removeprefix("identity/") for name in attacks)], body, "Who was it? Every attacker, trained afresh", [
-        "frame: one frame alone; frames: all frames of a clip; gait: a 3D network; sum: on running sums of codes; restored: on what a "
-        "3D U-Net reconstructs; linear: discriminants of each pixel's mean and spread over time."]
 
 
 def restored_table(rows: Rows) -> Table:
@@ -93,25 +63,6 @@ def learned_table(out: Path, rows: Rows) -> Table:
                 body.append([label, row.seed, f"{spec.sigma_px:.3f}" if spec.blur else "-",
                              f"{spec.input_range[0]:.1f} to {spec.input_range[1]:.1f}", ends])
     return ["Encoder", "Seed", "Sigma, px", "Input range, code levels", "Thresholds, code levels"], body, "What was learned", []
-
-
-def _ordering_records(rows: Rows) -> list[dict[str, object]]:
-    records: list[dict[str, object]] = []
-    for name, above, below, says in published.ORDERINGS:
-        found, said = compare(rows.get(above, []), rows.get(below, []), name)
-        records.append({"measure": name, "above": above, "below": below, "says": says, "difference": found.value,
-                        "interval": found.interval, "verdict": said})
-    return records
-
-
-def _orderings(rows: Rows) -> Table:
-    body: list[list[Cell]] = []
-    titles = {"strongest": "identity", "accuracy": "action", "trade": "(A + 1 - P) / 2"}
-    for name, above, below, says in published.ORDERINGS:
-        found, said = compare(rows.get(above, []), rows.get(below, []), name)
-        body.append([f"{titles[name]}: {above} above {below}", says, found, said or "not run"])
-    return ["Ordering", "The paper says", "Difference here", "Verdict"], body, "Does the paper's ordering hold?", [
-        "Held when the whole interval of the difference is above zero, not held when it is below, undecided otherwise."]
 
 
 def _sweep(rows: Rows) -> Table:

@@ -12,8 +12,8 @@ from optics_sim.attacks.evaluate import Row
 from optics_sim.design import CameraDesign, write_atomically
 from optics_sim.learning.journal import read_losses
 from optics_sim.report import figures
-from optics_sim.report.bdq_table import attacks_table, cost_table, learned_table, restored_table, trade_table
-from optics_sim.report.clip_tables import CONTROLS, controls_table, scatter
+from optics_sim.report.bdq_table import ATTACKS, cost_table, learned_table, restored_table, trade_table
+from optics_sim.report.clip_tables import CONTROLS, attacks_table, controls_table, scatter
 from optics_sim.report.films import side_by_side
 from optics_sim.report.page import Page
 from optics_sim.report.rows import measure, names
@@ -40,7 +40,8 @@ def write_clip_design(out: Path, setting: ClipSetting, main: str, record: Run) -
     _films(page, out, setting, main)
     page.section("Trade-off", "To the right, actions are recognised better; lower, the strongest attacker names fewer actors.")
     page.figure(scatter(rows), "Encoders compared, each with freshly trained networks.", "scatter plot of action and identity accuracy")
-    for table in (trade_table(rows), attacks_table(rows), restored_table(rows), learned_table(out, rows), cost_table(rows)):
+    tables = (trade_table(rows), attacks_table(rows, "Encoder", ATTACKS), restored_table(rows), learned_table(out, rows), cost_table(rows))
+    for table in tables:
         page.table(*table)
     page.section("Controls", "An attack that cannot break a clear camera proves nothing; one that breaks a capped camera cheats.")
     for kind in CONTROLS:

@@ -35,6 +35,7 @@ from optics_sim.tables.clip_rows import ClipSetting, ClipTask, cohort_of, run_cl
 from optics_sim.tables.work import Say
 
 ALPHAS = (0.5, 1.0, 4.0, 8.0)  # beside the experiment's own
+DEGRADER_RATE = 1e-3  # at that of BDQ's 16 numbers a network's codes soon become constant
 
 
 class Variant(Plain):
@@ -62,7 +63,7 @@ def variants() -> dict[str, Variant]:
     table |= {f"low resolution {factor}": Variant(encoder=LowResolutionEncoder(factor=factor)) for factor in (4, 8, 16)}
     table |= {"blur 4": Variant(encoder=BlurEncoder(sigma_px=4.0)), "pixelate 8": Variant(encoder=PixelateEncoder(block_px=8)),
               "noise 40": Variant(encoder=NoiseEncoder(sigma=40.0)), "motion noise": Variant(encoder=MotionNoiseEncoder()),
-              "degrader": Variant(encoder=DegraderEncoder(), learned=True)}
+              "degrader": Variant(encoder=DegraderEncoder(), learned=True, overrides={"encoder_learning_rate": DEGRADER_RATE})}
     return table | {control: Variant(encoder=ReadoutEncoder()) for control in ("identity", "black")}
 
 
