@@ -15,12 +15,13 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def compiled(function: Callable[P, R]) -> Callable[P, R]:
+def compiled(function: Callable[P, R], *, varied: bool = False) -> Callable[P, R]:
     """Returns the function compiled for the shapes it is given; itself where nothing can compile it.
 
-    The first call with new shapes compiles for some seconds, and later processes find it in the compiler's cache.
+    The first call with new shapes compiles for some seconds, and later processes find it in the compiler's cache. With
+    `varied` the second shape compiles a function of every such shape: for batches whose last one is smaller.
     """
-    fast = torch.compile(function, dynamic=False)
+    fast = torch.compile(function, dynamic=None if varied else False)
     broken = False
 
     @functools.wraps(function)

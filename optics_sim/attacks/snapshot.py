@@ -98,7 +98,7 @@ def tv_denoised(clip: Tensor, weight: float, time_weight: float, steps: int = IN
 
 @cache
 def _passes(large: bool) -> tuple[Callable[..., tuple[Tensor, ...]], Callable[..., Tensor]]:
-    return (compiled(_ascended), compiled(_closed)) if large else (_ascended, _closed)
+    return (compiled(_ascended, varied=True), compiled(_closed, varied=True)) if large else (_ascended, _closed)
 
 
 def _closed(clip: Tensor, rows: Tensor, columns: Tensor, time: Tensor, weight: Tensor, slow: Tensor) -> Tensor:

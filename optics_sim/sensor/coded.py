@@ -143,7 +143,7 @@ def _bits_gradient(clip: Tensor, slope: Tensor) -> Tensor:
 
 @cache
 def _kernels() -> tuple[Any, Any]:
-    return compiled(_weighted), compiled(_bits_gradient)
+    return compiled(_weighted, varied=True), compiled(_bits_gradient, varied=True)
 
 
 class _CodedSum(torch.autograd.Function):
