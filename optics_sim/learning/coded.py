@@ -61,7 +61,7 @@ class _Sides:
         with half_where_asked(self.plan, images):
             scores = network(images).float()
         loss = F.cross_entropy(scores, batch.actions, label_smoothing=self.plan.label_smoothing)
-        return {"loss": loss, "accuracy": hits(scores, batch.actions)}
+        return {"loss": loss, "cross_entropy": loss, "accuracy": hits(scores, batch.actions)}
 
     def _recovered(self, images: Tensor, batch: Clips) -> Losses:
         with half_where_asked(self.plan, images):

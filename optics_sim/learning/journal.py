@@ -38,8 +38,9 @@ class LossJournal:
                 self._board.add_scalar(name, value, int(record["epoch"]))
         if time.monotonic() - self._spoke > QUIET_S:
             self._spoke = time.monotonic()
-            value = next((value for name, value in record.items() if name.endswith("cross_entropy")), float("nan"))
-            LOG.info("%s: epoch %d of %d, cross-entropy %.3f", self.title, record["epoch"], self.epochs, value)
+            named = [name for ending in ("cross_entropy", "loss") for name in record if name.endswith(ending)]
+            text = "".join(f", {name.rpartition('/')[2].replace('_', '-')} {record[name]:.3f}" for name in named[:1])
+            LOG.info("%s: epoch %d of %d%s", self.title, record["epoch"], self.epochs, text)
 
 
 def read_losses(folder: Path) -> dict[str, list[tuple[float, float]]]:

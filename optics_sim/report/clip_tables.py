@@ -22,8 +22,9 @@ CONTROLS = ("identity", "black")
 
 
 def cohort_note(rows: Rows) -> str:
-    """Returns who trains, is tested and is attacked, as the first row says it."""
-    return next(iter(rows.values()))[0].cohort
+    """Returns who trains, is tested and is attacked, as the first row says it: each seed draws anew."""
+    first = next(iter(rows.values()))[0]
+    return f"Seed {first.seed}: {first.cohort.removesuffix('.')}."
 
 
 def cameras(rows: Rows) -> list[tuple[str, list[Row]]]:

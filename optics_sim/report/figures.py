@@ -110,6 +110,9 @@ def psf_figure(psf: ArrayLike, code_pitch_m: float) -> bytes:
     return _save(figure, "png")
 
 
+CROWDED = 12  # points in a plot from which their intervals are drawn faint
+
+
 def tradeoff_figure(
     points: Sequence[Point], xlabel: str, ylabel: str, *, better: tuple[int, int] = (1, 1), chance: float | None = None
 ) -> str:
@@ -128,9 +131,11 @@ def tradeoff_figure(
     front = values[pareto_front(values * better)]
     axes.plot(front[:, 0], front[:, 1], "--", color="#9aa1ad", lw=1.2, zorder=1, label="Pareto front")
     for number, (label, x, x_interval, y, y_interval) in enumerate(points):
-        axes.errorbar(x, y, xerr=_bars(x, x_interval), yerr=_bars(y, y_interval), label=label, ls="", ms=8, elinewidth=1,
-                      capsize=2, marker=_MARKERS[(number + number // len(_COLOURS)) % len(_MARKERS)],
-                      color=_COLOURS[number % len(_COLOURS)], zorder=2)
+        _, caps, bars = axes.errorbar(x, y, xerr=_bars(x, x_interval), yerr=_bars(y, y_interval), label=label, ls="", ms=8, elinewidth=1,
+                                      capsize=2, marker=_MARKERS[(number + number // len(_COLOURS)) % len(_MARKERS)],
+                                      color=_COLOURS[number % len(_COLOURS)], zorder=2)
+        for line in (*caps, *bars):
+            line.set_alpha(0.2 if len(points) > CROWDED else 1.0)
     if chance is not None:
         axes.axhline(chance, color="#555b66", lw=1.2, ls=":", label="chance")
         axes.update_datalim([(values[0, 0], chance)])
