@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from optics_sim.attacks.snapshot import agreeing, first_guess, gap_tv, measured, snapshot_admm_tv, tv_denoised
-from optics_sim.attacks.snapshot_decoder import SnapshotTraining, decode_snapshots, train_snapshot_decoder, training_clip
 from optics_sim.camera import PrivacyCamera
 from optics_sim.coding import (
     GlobalFlutterCoding,
@@ -26,7 +25,6 @@ from optics_sim.coding import (
 )
 from optics_sim.design import CameraDesign, Exposure, RandomPattern, Readout, Sensor
 from optics_sim.errors import PrivcamError
-from optics_sim.learning import checkpoint
 from optics_sim.learning.pipeline import control_design, start_design
 from optics_sim.report.metrics import psnr
 from optics_sim.sensor import coded, learned_coding
@@ -314,46 +312,3 @@ def test_gap_tv_reaches_the_published_quality(benchmark):
         truth = clip.float() / 255
         found[name] = np.mean([psnr(gap_tv(measured(one, mask.float()), mask.float()).numpy(), one.numpy()).mean() for one in truth])
     assert all(found[name] >= level for name, level in BENCHMARK_DB.items()), found
-
-
-# --- the learned decoder --------------------------------------------------------------------------
-def videos() -> list[torch.Tensor]:
-    coarse = torch.rand(2, 1, 6, 8, 8, generator=generator(9))
-    return list(torch.nn.functional.interpolate(coarse, (20, 24, 28), mode="trilinear")[:, 0])
-
-
-def test_decoder_training_resumes_where_it_stopped(tmp_path):
-    bits = torch.from_numpy(coding_bits(PixelwiseCoding(slots=4), (24, 24)))
-
-    def training() -> SnapshotTraining:
-        return SnapshotTraining(videos(), bits, steps=4, seed=3, width=4, crop=16)
-
-    losses: list[float] = []
-    whole = train_snapshot_decoder(training(), on_step=lambda step, loss: losses.append(loss))
-    stopped = training()
-    stopped.advance(), stopped.advance()
-    checkpoint.save(tmp_path / "state.safetensors", stopped.state())
-    resumed = train_snapshot_decoder(training(), checkpoint=tmp_path / "state.safetensors")
-    for ours, theirs in zip(resumed.parameters(), whole.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
-    assert len(losses) == 4
-    image = measured(torch.rand(2, 4, 24, 24, generator=generator()), bits)
-    assert decode_snapshots(resumed, image, bits).shape == (2, 4, 24, 24)
-    with pytest.raises(PrivcamError, match="too small"):
-        SnapshotTraining(videos(), bits, steps=4, crop=32)
-
-
-def test_untrained_decoder_is_its_start_brought_into_agreement():
-    bits = torch.from_numpy(coding_bits(PixelwiseCoding(slots=4), (24, 24)))
-    decoder = SnapshotTraining(videos(), bits, steps=1, width=4, crop=16).decoder
-    truth = torch.rand(1, 4, 24, 24, generator=generator())
-    image = measured(truth, bits)
-    torch.testing.assert_close(decoder(image, bits, truth), truth)
-    torch.testing.assert_close(measured(decoder(image, bits, torch.zeros_like(truth)), bits), image)
-
-
-def test_training_clips_move_and_repeat_with_their_generator():
-    clips = [training_clip(videos(), 4, 16, generator(seed)) for seed in range(12)]
-    assert all(clip.shape == (4, 16, 16) and float(clip.min()) >= 0 and float(clip.max()) <= 1 for clip in clips)
-    assert torch.equal(clips[3], training_clip(videos(), 4, 16, generator(3)))
-    assert all(float(clip.diff(dim=0).abs().max()) > 0 for clip in clips)

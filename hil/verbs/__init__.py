@@ -13,6 +13,7 @@ from typing import Protocol, cast
 VERBS: dict[str, str] = {
     "design": "hil.verbs.design",
     "table": "hil.verbs.table",
+    "snapshot": "hil.verbs.snapshot",
     "study": "hil.verbs.study",
     "lineage": "hil.verbs.lineage",
     "sensors": "hil.verbs.sensors",

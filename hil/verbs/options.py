@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from optics_sim.errors import PrivcamError
 
 if TYPE_CHECKING:
+    from optics_sim.attacks.snapshot_training import SnapshotPlan
     from optics_sim.clip_experiment import ClipExperiment
     from optics_sim.experiment import Experiment, ExperimentFile
     from optics_sim.run import Run
@@ -20,14 +21,19 @@ File = TypeVar("File", bound="ExperimentFile")
 
 
 def add_common(parser: ArgumentParser, out: Path) -> None:
-    """Adds what every long verb has: where to, how, on what."""
+    """Adds what every long verb with workers has: where to, how, on what."""
+    add_run(parser, out)
+    parser.add_argument("--workers", type=int, default=2, help="worker processes of one thread each; 0 runs in this process")
+
+
+def add_run(parser: ArgumentParser, out: Path) -> None:
+    """Adds what every long verb has: where to, how, on what device."""
     parser.add_argument("--out", type=Path, default=out, help=f"folder of the run (default {out}); a run that stopped resumes there")
     parser.add_argument("--experiment", type=Path, default=None, help="experiment.toml (default: built in)")
     parser.add_argument("--set", action="append", default=[], metavar="PATH=VALUE", dest="overrides",
                         help="override of the experiment, e.g. --set training.epochs=40")
     parser.add_argument("--seed", type=int, default=None, help="first seed (default: the experiment's)")
     parser.add_argument("--device", default="cpu", help="torch device, e.g. cpu or cuda")
-    parser.add_argument("--workers", type=int, default=2, help="worker processes of one thread each; 0 runs in this process")
 
 
 def add_faces(parser: ArgumentParser) -> None:
@@ -54,6 +60,25 @@ def clip_experiment_of(arguments: Namespace) -> ClipExperiment:
     from optics_sim.clip_experiment import ClipExperiment
 
     return _read(ClipExperiment, arguments)
+
+
+def snapshot_plan_of(arguments: Namespace) -> SnapshotPlan:
+    """Returns how a decoder of coded images is trained, of the file and overrides given; PrivcamError for a bad one."""
+    from optics_sim.attacks.snapshot_training import SnapshotPlan
+
+    return _read(SnapshotPlan, arguments)
+
+
+def checked_device(name: str) -> str:
+    """Returns the name of a device that torch can compute on here; PrivcamError for another."""
+    import torch
+
+    try:
+        torch.zeros(1, device=name)
+    except (RuntimeError, AssertionError) as error:  # AssertionError: a build of torch without CUDA
+        raise PrivcamError("torch cannot compute there", got=f"--device {name}", allowed="cpu, or what this machine's torch has",
+                           todo=f"choose another device ({str(error).splitlines()[0]})") from None
+    return name
 
 
 def _read(kind: type[File], arguments: Namespace, more: dict[str, Any] | None = None) -> File:

@@ -5,7 +5,6 @@ Deliberately not here: how files are read (`sources`), un-gamma and resize (`pho
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from optics_sim.data.labels import Attributes, read_labels
 from optics_sim.data.photographs import Fit, gray_light, rgb_light, srgb_to_linear
-from optics_sim.data.sources import LABELS, Entry, folder_entries, read_npz, read_pictures, zip_entries
+from optics_sim.data.sources import LABELS, Entry, data_root, folder_entries, located, read_npz, read_pictures, zip_entries
 from optics_sim.errors import PrivcamError
 
 __all__ = ["FaceSet", "data_root", "load", "srgb_to_linear"]
@@ -101,12 +100,6 @@ class FaceSet:
         return rgb_light(self.images, shape, fit)
 
 
-def data_root() -> Path | None:
-    """Returns the folder of data sets named by the environment variable PRIVCAM_DATA, or None."""
-    named = os.environ.get("PRIVCAM_DATA")
-    return Path(named) if named and Path(named).is_dir() else None
-
-
 def load(source: str | Path, *, min_images: int = 3, strict: bool = True, drop_small: bool = False) -> FaceSet:
     """Returns the faces of a source: a folder with a folder per person, a zip of one, or an NPZ file.
 
@@ -116,7 +109,7 @@ def load(source: str | Path, *, min_images: int = 3, strict: bool = True, drop_s
     them (three are needed for one each in train, validation and test). A `labels.csv` beside the people
     gives attributes. Raises PrivcamError which says what is wrong, where, and what to do.
     """
-    path = _resolve(Path(source))
+    path = located(source, (".npz", ".zip"), "a folder with a folder per person, a zip of one, or an NPZ")
     if path.is_dir():
         faces = _from_entries(path.name or str(path), folder_entries(path), strict)
     elif path.suffix.lower() == ".npz":
@@ -124,21 +117,6 @@ def load(source: str | Path, *, min_images: int = 3, strict: bool = True, drop_s
     else:
         faces = _from_zip(path, strict)
     return _checked(faces, min_images, drop_small)
-
-
-def _resolve(path: Path) -> Path:
-    root = data_root()
-    if not path.exists() and root is not None and not path.is_absolute() and (root / path).exists():
-        path = root / path
-    if not path.exists():
-        raise PrivcamError("no such data", got=str(path), allowed="a folder with a folder per person, a zip of one, or an NPZ",
-                           todo="check the path" + ("" if root else "; PRIVCAM_DATA names no folder of data sets"))
-    if not path.is_dir():
-        return path
-    children = [child for child in path.iterdir() if not child.name.startswith(".")]
-    packed = [child for child in children if child.suffix.lower() in (".npz", ".zip")]
-    folders = [child for child in children if child.is_dir()]
-    return packed[0] if len(packed) == 1 and not folders else path
 
 
 def _from_npz(path: Path) -> FaceSet:

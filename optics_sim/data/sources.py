@@ -6,8 +6,9 @@ Deliberately not here: what a set of faces is (`faces`) and what its numbers mea
 from __future__ import annotations
 
 import io
+import os
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -37,6 +38,31 @@ class Entry:
     def person(self) -> str:
         """The top folder."""
         return self.path.parts[0]
+
+
+def data_root() -> Path | None:
+    """Returns the folder of data sets named by the environment variable PRIVCAM_DATA, or None."""
+    named = os.environ.get("PRIVCAM_DATA")
+    return Path(named) if named and Path(named).is_dir() else None
+
+
+def located(source: str | Path, packed: Collection[str], allowed: str) -> Path:
+    """Returns where a source lies: its path, or the name below PRIVCAM_DATA.
+
+    A folder without folders that holds one file with a suffix of `packed` stands for that file. `allowed` says in an error
+    what a source may be. PrivcamError where there is nothing.
+    """
+    path, root = Path(source), data_root()
+    if not path.exists() and root is not None and not path.is_absolute() and (root / path).exists():
+        path = root / path
+    if not path.exists():
+        raise PrivcamError("no such data", got=str(path), allowed=allowed,
+                           todo="check the path" + ("" if root else "; PRIVCAM_DATA names no folder of data sets"))
+    if not path.is_dir():
+        return path
+    children = [child for child in path.iterdir() if not child.name.startswith(".")]
+    files = [child for child in children if child.suffix.lower() in packed]
+    return files[0] if len(files) == 1 and not any(child.is_dir() for child in children) else path
 
 
 def folder_entries(root: Path) -> list[Entry]:

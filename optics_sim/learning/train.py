@@ -16,7 +16,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from optics_sim.camera import PrivacyCamera, image_through
-from optics_sim.clip_experiment import ClipTraining
 from optics_sim.design import OpenPattern
 from optics_sim.experiment import Training
 from optics_sim.learning import checkpoint as store
@@ -164,7 +163,15 @@ class Trainer:
             self.mask_optimiser.load_state_dict(state["mask_optimiser"])
 
 
-def half_where_asked(plan: Training | ClipTraining, tensor: Tensor) -> torch.autocast:
+class Precise(Protocol):
+    """A plan that says in which precision networks run."""
+
+    @property
+    def precision(self) -> str:
+        """Returns float32 or bfloat16."""
+
+
+def half_where_asked(plan: Precise, tensor: Tensor) -> torch.autocast:
     """Returns the context in which networks run in bfloat16 when the plan says so; the physics never does."""
     return torch.autocast(tensor.device.type, torch.bfloat16, enabled=plan.precision == "bfloat16")
 
