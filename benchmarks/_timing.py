@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import os
 import platform
@@ -123,6 +124,20 @@ def alternate(contenders: Mapping[str, Callable[[], float]], rounds: int) -> dic
             if turn:
                 seconds[name].append(value)
     return seconds
+
+
+def peak_mb(call: Callable[[], object]) -> float:
+    """Returns how far the process grew in memory during a call, in MB, by the kernel's own high-water mark (Linux)."""
+    ctypes.CDLL(None).malloc_trim(0)  # what earlier calls left free would hide growth
+    Path("/proc/self/clear_refs").write_text("5")
+    before = _status_kb("VmRSS")
+    call()
+    return (_status_kb("VmHWM") - before) / 1024
+
+
+def _status_kb(field: str) -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 class Peer:

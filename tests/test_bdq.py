@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
@@ -11,12 +13,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from optics_sim.encoders import bdq
+from optics_sim.encoders import bdq_soft
 from optics_sim.encoders.bdq import Bdq
 from optics_sim.encoders.bdq_int import ERROR_CODES, STATE_BITS, IntegerBdq, integer_weights
-from optics_sim.encoders.bdq_soft import Form, soft, soft_levels, soft_slopes
+from optics_sim.encoders.bdq_soft import Scale, soft_levels
 from optics_sim.encoders.cost import BDQ_PUBLISHED, WU, bdq_parameters, full_cost, paper_cost
-from optics_sim.encoders.gaussian import gaussian_slopes, gaussian_weights
 from optics_sim.encoding import FULL_RANGE, MIN_GAP_CODES, BdqEncoder, even_thresholds
 from optics_sim.errors import PrivcamError
 
@@ -24,6 +25,7 @@ ABLATION = {"raw": (0, 0, 0), "B": (1, 0, 0), "D": (0, 1, 0), "Q": (0, 0, 1), "B
             "BDQ": (1, 1, 1)}
 FLOAT32_CODES = 1e-4  # 25 products of numbers up to 128
 SOFT_LEVELS = 1e-5
+HELD = 1e-6  # slope of the outermost sigmoid where values are held
 
 
 def clips(count: int = 2, frames: int = 5, side: int = 12, seed: int = 0) -> torch.Tensor:
@@ -79,13 +81,20 @@ def test_a_static_pixel_lies_on_the_lower_side_of_the_middle_threshold():
     assert torch.allclose(Bdq(BdqEncoder())(still, hard=False), torch.tensor(7.5), atol=1e-3)
 
 
-def test_soft_levels_are_the_sum_of_sigmoids_and_finite_far_outside():
-    values = torch.linspace(-400, 400, 4001, requires_grad=True)
-    thresholds, slope = torch.tensor(even_thresholds((-16, 16), 16)), torch.tensor(5.0 * 15 / 32)
-    soft = soft_levels(values, thresholds, torch.tensor(0.0), slope, 5.0 * 7.5 + 12)
-    assert torch.allclose(soft, torch.sigmoid(slope * (values[:, None] - thresholds)).sum(-1), atol=SOFT_LEVELS)
-    soft.sum().backward()
-    assert values.grad.isfinite().all() and soft.min() >= 0 and soft.max() <= 15
+def test_soft_levels_and_slopes_are_those_of_the_sum_of_sigmoids_even_far_outside():
+    thresholds, slope = torch.tensor(even_thresholds((-16, 16), 16)), 5 * 15 / 32
+
+    def answers(dtype: torch.dtype, levels: Callable[[torch.Tensor, torch.Tensor], torch.Tensor]) -> list[torch.Tensor]:
+        inputs = [torch.linspace(-400, 400, 4001, dtype=dtype, requires_grad=True), thresholds.to(dtype).requires_grad_()]
+        soft = levels(*inputs)
+        return [soft.detach(), *torch.autograd.grad(soft.sum(), inputs)]
+
+    exact = answers(torch.float64, lambda values, edges: torch.sigmoid(slope * (values[:, None] - edges)).sum(-1))
+    ours = answers(torch.float32, lambda values, edges: soft_levels(
+        values, Scale(edges, torch.tensor(0.0), torch.tensor(slope), 5.0 * 7.5 + 12)))
+    assert ours[0].min() >= 0 and ours[0].max() <= 15
+    for one, other, summed in zip(ours, exact, (1, 1, 4001), strict=True):
+        assert torch.allclose(one.double(), other, atol=max(SOFT_LEVELS, HELD * summed), rtol=1e-5)
 
 
 def test_the_published_scale_is_that_of_the_full_range():
@@ -167,7 +176,8 @@ def test_frame_by_frame_equals_the_batch(name, hard):
     for frame in clips().unbind(1):
         code, state = encoder.step(frame, state, hard=hard)
         found += [] if code is None else [code]
-    assert torch.stack(found, 1).equal(encoder(clips(), hard=hard))
+    together = encoder(clips(), hard=hard)
+    assert torch.stack(found, 1).equal(together) if hard else torch.allclose(torch.stack(found, 1), together, atol=FLOAT32_CODES)
     assert len(found) == 5 - encoder.spec.difference
 
 
@@ -179,32 +189,22 @@ def test_colour_planes_are_encoded_one_by_one():
 
 
 @pytest.mark.slow
-def test_the_compiled_form_is_the_eager_one(monkeypatch):
-    results = []
-    for large in (0, 1 << 30):
-        monkeypatch.setattr(bdq, "LARGE", large)
-        encoder = Bdq(BdqEncoder(kernel_px=3, levels=4, input_range=(-60, 60)))  # small: it compiles sooner
-        codes = encoder(clips(), hard=False)
-        codes.square().mean().backward()
-        results.append((codes.detach(), [parameter.grad for parameter in encoder.parameters()]))
-    (fast, fast_slopes), (plain, plain_slopes) = results
-    assert torch.allclose(fast, plain, atol=SOFT_LEVELS)
-    for one, other in zip(fast_slopes, plain_slopes, strict=True):
-        assert torch.allclose(one, other, rtol=1e-4, atol=1e-5 * float(other.abs().max()))
-
-
 @pytest.mark.parametrize("difference", [True, False])
-def test_the_written_out_gradient_is_autograds(difference):
-    encoder = Bdq(BdqEncoder(sigma_px=0.9, difference=difference, input_range=(-60, 60)))
-    form, sigma = Form(5, difference, -3, 49.5), encoder.sigma_px().detach().requires_grad_()
-    thresholds, middle, slope = (value.detach() for value in encoder._scale(torch.float32))
-    codes = soft(clips(), gaussian_weights(sigma, 5), form, thresholds.requires_grad_(), middle, slope)
-    given = torch.randn(codes.shape, generator=torch.Generator().manual_seed(1))
-    wanted = torch.autograd.grad(codes, (sigma, thresholds), given)
-    with torch.no_grad():
-        found = soft_slopes(given, clips(), gaussian_weights(sigma, 5), gaussian_slopes(sigma, 5), form, thresholds, middle, slope)
-    for mine, theirs in zip(found, wanted, strict=True):
-        assert torch.allclose(mine, theirs, rtol=1e-4, atol=1e-5 * float(theirs.abs().max()))
+def test_the_compiled_form_is_the_eager_one_in_double_precision(monkeypatch, difference):
+    encoder = Bdq(BdqEncoder(kernel_px=3, levels=4, difference=difference, input_range=(-60, 60)))  # small: it compiles sooner
+    still = torch.cat([clips(), clips()[:, :1].expand(2, 5, 12, 13)])
+
+    def answers(encoder: Bdq, codes: torch.Tensor) -> list[torch.Tensor]:
+        inputs = [codes.requires_grad_(), *encoder.parameters()]
+        soft = encoder(codes, hard=False)
+        given = torch.linspace(-1, 2, soft.numel(), dtype=torch.float64).reshape(soft.shape).to(soft.dtype)
+        torch.autograd.grad(soft, inputs, given, retain_graph=True)  # a kept graph has as many backwards as one asks for
+        return [soft.detach(), *torch.autograd.grad(soft, inputs, given)]
+
+    exact = answers(copy.deepcopy(encoder).double(), still.double())
+    monkeypatch.setattr(bdq_soft, "LARGE", 0)
+    for one, other in zip(answers(encoder, still), exact, strict=True):
+        assert (one - other).abs().max() <= 1e-5 * other.abs().max()
 
 
 # --- the range ------------------------------------------------------------------------------------

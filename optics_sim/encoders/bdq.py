@@ -19,13 +19,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from optics_sim.encoders.bdq_soft import MARGIN, Form, differences, soft, soft_compiled, soft_levels
+from optics_sim.encoders.bdq_soft import MARGIN, Scale, differences, soft_levels, soft_values
 from optics_sim.encoders.gaussian import gaussian_weights, separable_blur
 from optics_sim.encoding import MIN_GAP_CODES, BdqEncoder, even_thresholds
 from optics_sim.errors import PrivcamError
 
-LARGE = 1 << 18
-"""Values of a batch of clips from which the compiled soft encoder is worth its compilation."""
 RANGE_SHARES = (0.005, 0.995)
 """The quantiles of the training values between which `measure_range` lays the range."""
 SMALLEST_EXCESS = 1e-4  # levels by which a learnable gap starts above the least one: at none its slope would be none
@@ -95,7 +93,7 @@ class Bdq(nn.Module):
     def before_quantiser(self, codes: Tensor, *, time_axis: int = -3) -> Tensor:
         """Returns what the quantiser sees, in code levels: [..., T - 1, h, w] with the difference, else [..., T, h, w]."""
         _check_clip(codes, time_axis, 2 if self.spec.difference else 1)
-        return differences(self._blurred(codes), time_axis) if self.spec.difference else self._blurred(codes)
+        return differences(self._blurred(codes), time_axis if self.spec.difference else None)
 
     def forward(self, codes: Tensor, *, generator: torch.Generator | None = None, hard: bool = True,
                 time_axis: int = -3) -> Tensor:
@@ -105,14 +103,11 @@ class Bdq(nn.Module):
         [..., T, 3, h, w] are given with `time_axis=-4`. Without the quantiser the result is in code levels. Raises
         PrivcamError for a clip without a frame to compare.
         """
-        if hard or not self.spec.quantise:
+        if hard or not (self.spec.blur and self.spec.quantise):
             return self._quantised(self.before_quantiser(codes, time_axis=time_axis), hard)
         _check_clip(codes, time_axis, 2 if self.spec.difference else 1)
-        form = Form(self.spec.kernel_px, self.spec.difference, time_axis, self._reach())
-        if self.spec.blur and codes.device.type == "cpu" and codes.numel() >= LARGE and not codes.requires_grad:
-            return soft_compiled(codes, self.sigma_px().to(codes.dtype), form, *self._scale(codes.dtype))
-        weights = gaussian_weights(self.sigma_px(), self.spec.kernel_px).to(codes.dtype) if self.spec.blur else None
-        return soft(codes, weights, form, *self._scale(codes.dtype))
+        axis = time_axis if self.spec.difference else None
+        return self._quantised(soft_values(codes, self.sigma_px().to(codes.dtype), self.spec.kernel_px, axis), hard)
 
     def step(self, frame: Tensor, state: Tensor | None = None, *, hard: bool = True) -> tuple[Tensor | None, Tensor]:
         """Returns the code of one frame [..., h, w] (None for the first of a difference) and the state for the next one.
@@ -135,14 +130,12 @@ class Bdq(nn.Module):
         if hard:
             edges = self.thresholds().detach().to(values.dtype)
             return torch.searchsorted(edges, values.detach().contiguous()).to(values.dtype)
-        return soft_levels(values, *self._scale(values.dtype), self._reach())
+        return soft_levels(values, self._scale(values.dtype))
 
-    def _scale(self, dtype: torch.dtype) -> tuple[Tensor, Tensor, Tensor]:
-        """Thresholds, the range's middle, and the sigmoids' slope per code level."""
-        return self.thresholds().to(dtype), self.input_range.mean().to(dtype), (self.spec.hardness / self._step()).to(dtype)
-
-    def _reach(self) -> float:
-        return self.spec.hardness * (self.spec.levels - 1) / 2 + MARGIN
+    def _scale(self, dtype: torch.dtype) -> Scale:
+        slope = (self.spec.hardness / self._step()).to(dtype)
+        reach = self.spec.hardness * (self.spec.levels - 1) / 2 + MARGIN
+        return Scale(self.thresholds().to(dtype), self.input_range.mean().to(dtype), slope, reach)
 
     def _step(self) -> Tensor:
         return (self.input_range[1] - self.input_range[0]) / (self.spec.levels - 1)

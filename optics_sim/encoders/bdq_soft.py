@@ -1,7 +1,6 @@
-"""The soft BDQ encoder as one function, and its gradient to the 16 parameters written out for large batches.
+"""The soft BDQ encoder as two functions with autograd's gradient; on large batches each is compiled, both ways.
 
-For 15 thresholds autograd keeps or repeats 15 of everything, and its products r * r * E underflow, which is slow. Written
-out, the slope of a sigmoid r is r (1 - r), and that of a blur to its one sigma is another blur; both passes are compiled.
+Cut between blur and sigmoids, because in one function the compiler works sigmoids out again for the blur's gradient.
 """
 
 from __future__ import annotations
@@ -11,91 +10,71 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.autograd.function import once_differentiable
 
 from optics_sim.compiled import compiled
-from optics_sim.encoders.gaussian import gaussian_slopes, gaussian_weights, separable_blur, separable_blur_and_slope
+from optics_sim.encoders.gaussian import bordered, gaussian_weights, windowed
 
+LARGE = 1 << 18
+"""Values of a batch of clips from which the soft encoder is worth its compilation."""
 MARGIN = 12.0
 """A sigmoid's argument beyond the range's ends at which values are held; further out the outermost sigmoid changes by
-less than 1e-6, and within it, at the paper's hardness, no product leaves the normal floats."""
+less than 1e-6, and within it, at the paper's hardness, no product of two exponentials leaves the normal floats."""
+CEILING = 1e12
+"""Of exp(-argument): the sigmoid of more is nothing in a sum, but its square in the gradient is a denormal float, and slow."""
 
 
-class Form(NamedTuple):
-    """What does not change while the encoder learns."""
+class Scale(NamedTuple):
+    """Of the sigmoids; the thresholds alone learn."""
 
-    kernel_px: int
-    difference: bool
-    time_axis: int
+    thresholds: Tensor  # [levels - 1] in code levels
+    middle: Tensor  # of the range
+    slope: Tensor  # per code level
     reach: float  # of the exponents
 
 
-def soft_levels(values: Tensor, thresholds: Tensor, middle: Tensor, slope: Tensor, reach: float) -> Tensor:
+def soft_values(codes: Tensor, sigma_px: Tensor, kernel_px: int, time_axis: int | None) -> Tensor:
+    """Returns blurred clips, or with a `time_axis` their differences."""
+    found: Tensor = _run(_values, bordered(codes, kernel_px // 2), sigma_px, kernel_px, time_axis)
+    return found
+
+
+def soft_levels(values: Tensor, scale: Scale) -> Tensor:
     """Returns sum over k of sigmoid(slope * (values - threshold_k)), of one exponential per value.
 
     sigmoid(a - b) = 1 / (1 + exp(-a) exp(b)); both exponents are taken from `middle` and held within +-`reach`.
     """
-    falling, rising = _exponentials(values, thresholds, middle, slope, reach)
-    total = torch.reciprocal(1 + falling * rising[0])
-    for index in range(1, rising.shape[0]):
-        total = total + torch.reciprocal(1 + falling * rising[index])
-    return total
+    return _run(_levels, values.flatten(), *scale).reshape(values.shape)
 
 
-def soft(codes: Tensor, weights: Tensor | None, form: Form, thresholds: Tensor, middle: Tensor, slope: Tensor) -> Tensor:
-    """Returns the soft codes of clips blurred by `weights` (None: not at all), with autograd's gradient."""
-    blurred = codes if weights is None else separable_blur(codes, weights)
-    return soft_levels(differences(blurred, form.time_axis) if form.difference else blurred, thresholds, middle, slope, form.reach)
-
-
-def soft_compiled(codes: Tensor, sigma_px: Tensor, form: Form, thresholds: Tensor, middle: Tensor, slope: Tensor) -> Tensor:
-    """Returns the soft codes of blurred clips with a gradient to sigma and thresholds, not to the clips."""
-    found: Tensor = _Soft.apply(codes, sigma_px, form, thresholds, middle, slope)
-    return found
-
-
-def soft_slopes(given: Tensor, codes: Tensor, weights: Tensor, weight_slopes: Tensor, form: Form, thresholds: Tensor,
-                middle: Tensor, slope: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns the gradient to sigma [] and to the thresholds [levels - 1] of a gradient to the soft codes."""
-    values, per_px = separable_blur_and_slope(codes, weights, weight_slopes)
-    if form.difference:
-        values, per_px = differences(values, form.time_axis), differences(per_px, form.time_axis)
-    falling, rising = _exponentials(values, thresholds, middle, slope, form.reach)
-    to_thresholds, steepness = [], torch.zeros_like(values)
-    for index in range(rising.shape[0]):
-        level = torch.reciprocal(1 + falling * rising[index])
-        steep = level - level * level
-        steepness = steepness + steep
-        to_thresholds.append((given * steep).sum())
-    return slope * (given * steepness * per_px).sum(), -slope * torch.stack(to_thresholds)
-
-
-def differences(frames: Tensor, time_axis: int) -> Tensor:
-    """Returns each frame but the first minus the one before it."""
+def differences(frames: Tensor, time_axis: int | None) -> Tensor:
+    """Returns each frame but the first minus the one before it; the frames themselves without a time axis."""
+    if time_axis is None:
+        return frames
     count = frames.shape[time_axis] - 1
     return frames.narrow(time_axis, 1, count) - frames.narrow(time_axis, 0, count)
 
 
-def _exponentials(values: Tensor, thresholds: Tensor, middle: Tensor, slope: Tensor, reach: float) -> tuple[Tensor, Tensor]:
-    return (torch.exp((slope * (middle - values)).clamp(-reach, reach)),
-            torch.exp((slope * (thresholds - middle)).clamp(-reach, reach)))
+def _values(padded: Tensor, sigma_px: Tensor, kernel_px: int, time_axis: int | None) -> Tensor:
+    weights = gaussian_weights(sigma_px, kernel_px)
+    return windowed(differences(padded, time_axis), weights)  # a blur is linear, and this order saves a pass
 
 
-_compiled_soft, _compiled_slopes = cache(lambda: compiled(soft)), cache(lambda: compiled(soft_slopes))
+def _levels(values: Tensor, thresholds: Tensor, middle: Tensor, slope: Tensor, reach: float) -> Tensor:
+    falling = torch.exp((slope * (middle - values)).clamp(-reach, reach))
+    rising = torch.exp((slope * (thresholds - middle)).clamp(-reach, reach))
+    total = _sigmoid(falling, rising[0])
+    for index in range(1, rising.shape[0]):
+        total = total + _sigmoid(falling, rising[index])
+    return total
 
 
-class _Soft(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, codes: Tensor, sigma_px: Tensor, form: Form, thresholds: Tensor, middle: Tensor, slope: Tensor) -> Tensor:
-        ctx.form = form
-        ctx.save_for_backward(codes, sigma_px, thresholds, middle, slope)
-        return _compiled_soft()(codes, gaussian_weights(sigma_px, form.kernel_px), form, thresholds, middle, slope)
+def _sigmoid(falling: Tensor, rising: Tensor) -> Tensor:
+    return torch.reciprocal(1 + (falling * rising).clamp_max(CEILING))
 
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, given: Tensor) -> tuple[Tensor | None, ...]:
-        codes, sigma_px, thresholds, middle, slope = ctx.saved_tensors
-        weights = gaussian_weights(sigma_px, ctx.form.kernel_px)
-        to_sigma, to_thresholds = _compiled_slopes()(
-            given.contiguous(), codes, weights, gaussian_slopes(sigma_px, ctx.form.kernel_px), ctx.form, thresholds, middle, slope)
-        return None, to_sigma, None, to_thresholds, None, None
+
+_fast = cache(compiled)
+
+
+def _run(function: Any, values: Tensor, *arguments: Any) -> Any:
+    large = values.device.type == "cpu" and values.numel() >= LARGE
+    return (_fast(function) if large else function)(values, *arguments)

@@ -11,42 +11,30 @@ SMALLEST_SIGMA_PX = 0.1  # its window is a single 1 in float32; below, the slope
 
 def gaussian_weights(sigma_px: Tensor, kernel_px: int) -> Tensor:
     """Returns exp(-r^2 / (2 sigma^2)) / sum [kernel], with a gradient to sigma."""
-    weights = torch.exp(-0.5 * (_distances(sigma_px, kernel_px) / sigma_px.clamp_min(SMALLEST_SIGMA_PX)).square())
+    radius = kernel_px // 2
+    distances = torch.arange(-radius, radius + 1, device=sigma_px.device, dtype=sigma_px.dtype)
+    weights = torch.exp(-0.5 * (distances / sigma_px.clamp_min(SMALLEST_SIGMA_PX)).square())
     return weights / weights.sum()
-
-
-def gaussian_slopes(sigma_px: Tensor, kernel_px: int) -> Tensor:
-    """Returns the derivative of `gaussian_weights` to sigma [kernel]: w (r^2 - sum of w r^2) / sigma^3."""
-    weights, square = gaussian_weights(sigma_px, kernel_px), _distances(sigma_px, kernel_px).square()
-    return weights * (square - (weights * square).sum()) / sigma_px.clamp_min(SMALLEST_SIGMA_PX) ** 3
 
 
 def separable_blur(frames: Tensor, weights: Tensor) -> Tensor:
     """Returns frames [..., h, w] blurred along rows and columns by weights [odd]; the border's pixels are repeated."""
-    rows, columns = frames.shape[-2:]
-    wide = _weighted(_padded(frames, weights), weights, -1, columns)
-    return _weighted(wide, weights, -2, rows).reshape(frames.shape)
+    return windowed(bordered(frames, weights.shape[0] // 2), weights)
 
 
-def separable_blur_and_slope(frames: Tensor, weights: Tensor, slopes: Tensor) -> tuple[Tensor, Tensor]:
-    """Returns `separable_blur` and its derivative to sigma, both [..., h, w]; `slopes` [odd] are those of the weights."""
-    rows, columns = frames.shape[-2:]
-    padded = _padded(frames, weights)
-    wide, wide_slope = _weighted(padded, weights, -1, columns), _weighted(padded, slopes, -1, columns)
-    slope = _weighted(wide, slopes, -2, rows) + _weighted(wide_slope, weights, -2, rows)
-    return _weighted(wide, weights, -2, rows).reshape(frames.shape), slope.reshape(frames.shape)
+def bordered(frames: Tensor, radius: int) -> Tensor:
+    """Returns frames [..., h + 2 radius, w + 2 radius]: the border's pixels are repeated outwards."""
+    padded = F.pad(frames.reshape(1, -1, *frames.shape[-2:]), (radius,) * 4, mode="replicate")
+    return padded.reshape(*frames.shape[:-2], *padded.shape[-2:])
 
 
-def _distances(like: Tensor, kernel_px: int) -> Tensor:
-    radius = kernel_px // 2
-    return torch.arange(-radius, radius + 1, device=like.device, dtype=like.dtype)
+def windowed(padded: Tensor, weights: Tensor) -> Tensor:
+    """Returns frames [..., h, w]: the sums of padded ones under the weights [odd] along rows and columns."""
+    return _weighted(_weighted(padded, weights, -1), weights, -2)
 
 
-def _padded(frames: Tensor, weights: Tensor) -> Tensor:
-    return F.pad(frames.reshape(1, -1, *frames.shape[-2:]), (weights.shape[0] // 2,) * 4, mode="replicate")
-
-
-def _weighted(padded: Tensor, weights: Tensor, axis: int, count: int) -> Tensor:
+def _weighted(padded: Tensor, weights: Tensor, axis: int) -> Tensor:
+    count = padded.shape[axis] - weights.shape[0] + 1
     total = weights[0] * padded.narrow(axis, 0, count)
     for index in range(1, weights.shape[0]):
         total = total + weights[index] * padded.narrow(axis, index, count)

@@ -8,8 +8,8 @@ nothing. Deliberately not here: the codes as data (`optics_sim.coding`) and lear
 
 from __future__ import annotations
 
-from functools import cache
-from typing import Any, Protocol, cast
+from functools import cache, partial
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -129,33 +129,11 @@ def coded_sum(clip: Tensor, bits: Tensor) -> Tensor:
     if clip.device.type != "cpu" or clip.numel() < LARGE or clip.dtype != torch.float32:
         return _weighted(clip, bits)
     flat = clip.reshape(-1, *clip.shape[-3:]).contiguous()
-    image = cast(Tensor, _CodedSum.apply(flat, bits.contiguous()))
-    return image.reshape(*clip.shape[:-3], *clip.shape[-2:])
+    return _fast(_weighted)(flat, bits.contiguous()).reshape(*clip.shape[:-3], *clip.shape[-2:])
 
 
 def _weighted(clip: Tensor, bits: Tensor) -> Tensor:
     return (clip * bits).sum(-3)
 
 
-def _bits_gradient(clip: Tensor, slope: Tensor) -> Tensor:
-    return (clip * slope.unsqueeze(-3)).sum(0)
-
-
-@cache
-def _kernels() -> tuple[Any, Any]:
-    return compiled(_weighted, varied=True), compiled(_bits_gradient, varied=True)
-
-
-class _CodedSum(torch.autograd.Function):
-    @staticmethod
-    def forward(context: Any, clip: Tensor, bits: Tensor) -> Tensor:
-        context.save_for_backward(clip, bits)
-        image: Tensor = _kernels()[0](clip, bits)
-        return image
-
-    @staticmethod
-    def backward(context: Any, *slopes: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        clip, bits = context.saved_tensors
-        to_clip = slopes[0].unsqueeze(-3) * bits if context.needs_input_grad[0] else None
-        to_bits = _kernels()[1](clip, slopes[0].contiguous()) if context.needs_input_grad[1] else None
-        return to_clip, to_bits
+_fast = cache(partial(compiled, varied=True))
