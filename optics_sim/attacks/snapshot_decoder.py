@@ -29,7 +29,7 @@ PLANES = 5
 class _Residual(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first, self.second = nn.Conv3d(width, width, 3, 1, 1), nn.Conv3d(width, width, 3, 1, 1)
+        self.first, self.second = nn.Conv3d(width, width, 3, 1, 1), _framewise(width, width)
 
     def forward(self, features: Tensor) -> Tensor:
         return features + self.second(F.relu(self.first(features)))

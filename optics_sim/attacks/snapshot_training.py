@@ -26,7 +26,7 @@ from optics_sim.learning.seeds import torch_generator
 from optics_sim.learning.train import half_where_asked
 
 LESSON_BATCHES, LESSON_STEPS = 8, 64
-"""GAP-TV costs more than a step of the network, so its clips are seen eight times, each time mirrored or turned otherwise."""
+"""GAP-TV costs as much as a step of the network, so its clips are seen eight times, mirrored or turned otherwise each time."""
 STARTED_AT_ONCE = 16
 BRANCH_GAIN = 0.3
 """Of a residual branch's first weights: each adds little to what it is given."""
@@ -35,12 +35,12 @@ BRANCH_GAIN = 0.3
 class SnapshotPlan(ExperimentFile):
     """How a decoder is trained."""
 
-    steps: int = Field(3000, ge=1, description="of Adam down the L1 distance, with warm-up and cosine decay")
+    steps: int = Field(4000, ge=1, description="of Adam down the L1 distance, with warm-up and cosine decay")
     batch: int = Field(8, ge=1, description="clips in a step")
     crop: int = Field(64, ge=8, multiple_of=4, description="side of a clip in pixels")
     width: int = Field(32, ge=1, description="channels of the network")
     stages: int = Field(1, ge=1, description="networks one after the other, each shown what is still lacking")
-    learning_rate: float = Field(1e-3, gt=0, description="at its highest")
+    learning_rate: float = Field(2e-3, gt=0, description="at its highest; twice as much does not converge")
     precision: Literal["float32", "bfloat16"] = Field("float32", description="of the network; the projections are always float32")
     seed: int = Field(0, ge=0, description="of weights and clips")
 

@@ -66,14 +66,16 @@ def trained(setting: SnapshotSetting, benchmark: SnapshotBenchmark, out: Path, s
 
 def _teller(steps: int, say: Say) -> Callable[[int, float], None]:
     """Returns what says the mean loss now and then, and about how long the rest will take."""
-    begun, first, losses = time.monotonic(), -1, list[float]()
-    spoke = begun
+    losses: list[float] = []
+    begun = spoke = time.monotonic()
+    first: int | None = None
 
     def tell(step: int, loss: float) -> None:
-        nonlocal spoke, first
-        first = step if first < 0 else first
+        nonlocal begun, spoke, first
         losses.append(loss)
         now = time.monotonic()
+        if first is None:  # a lesson was prepared, and maybe something compiled: no measure of what follows
+            begun, spoke, first = now, now, step
         if step == steps or now - spoke > SAY_EVERY_S:
             left_s = (now - begun) / max(step - first, 1) * (steps - step)
             say(f"step {step} of {steps}, L1 {sum(losses) / len(losses):.4f}, about {left_s / 60:.0f} min left")
