@@ -138,6 +138,16 @@ def test_recovered_clips_agree_with_what_was_measured_and_a_code_tells_moments_a
     assert psnr["tile"] > psnr["long"] + 2
 
 
+def test_a_short_exposure_is_undone_to_the_frame_it_saw(cohort: ClipCohort) -> None:
+    design = coded_control("identity", cohort, (SIDE, SIDE))
+    images = PrivacyCamera.from_design(design)(cohort.identity_train.values, generator=torch_generator(0, "images"))
+    quick = QUICK.model_copy(update={"judging": QUICK.judging.model_copy(update={"decoder_steps": 0})})
+    found = recovered_clips(CodedView(design, cohort.identity_train, images, images), quick).inverted[1]
+    seen = cohort.identity_train.values[:, 0]
+    alike = [float(torch.corrcoef(torch.stack([found[:, slot].flatten(), seen.flatten()]))[0, 1]) for slot in (0, SLOTS - 1)]
+    assert min(alike) > 0.6  # total variation smooths such small frames; an unseen slot left dark would be near 0
+
+
 def test_images_are_attacked_through_the_camera(cohort: ClipCohort) -> None:
     seen: list[torch.Size] = []
 

@@ -25,7 +25,7 @@ from optics_sim.experiment import Judging
 from optics_sim.learning.clips import Clips, fit, scores_of
 from optics_sim.learning.recognisers import recogniser
 from optics_sim.learning.seeds import torch_generator
-from optics_sim.sensor.coded import first_guess
+from optics_sim.sensor.coded import first_guess, per_open_slot
 
 Solver = Callable[[Tensor, Tensor], Tensor]
 TOGETHER = 16  # clips
@@ -99,11 +99,17 @@ def recovered_clips(view: CodedView, experiment: ClipExperiment) -> Recovered:
 def _inverted(measurement: Tensor, bits: Tensor, camera: PrivacyCamera) -> Tensor:
     """Returns clips in 0..1 at scene size from measurements, by what is known of the camera alone."""
     if not isinstance(camera.design.optics, LenslessOptics):
-        return _in_parts(gap_tv, measurement, bits)
+        return _in_parts(_undone, measurement, bits)
     inverter = Inverter(camera.design, camera.psf(), Judging())
     parts = [inverter.invert("wiener", first_guess(part, bits).flatten(0, 1)).unflatten(0, (-1, len(bits)))
              for part in measurement.split(TOGETHER)]
     return torch.cat(parts)
+
+
+def _undone(measurement: Tensor, bits: Tensor) -> Tensor:
+    """Returns clips by GAP-TV from the mean open frame: slots in which a pixel was never seen hold what was seen in others."""
+    still = per_open_slot(measurement, bits).unsqueeze(-3).expand(*measurement.shape[:-2], *bits.shape)
+    return gap_tv(measurement, bits, start=still)
 
 
 @torch.no_grad()

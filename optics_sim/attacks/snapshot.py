@@ -39,16 +39,16 @@ def agreeing(clip: Tensor, measurement: Tensor, bits: Tensor) -> Tensor:
 
 
 def gap_tv(measurement: Tensor, bits: Tensor, iterations: int = GAP_ITERATIONS, *, weight: float = GAP_WEIGHT,
-           time_weight: float = TIME_WEIGHT) -> Tensor:
+           time_weight: float = TIME_WEIGHT, start: Tensor | None = None) -> Tensor:
     """Returns clips by accelerated generalised alternating projection with total variation.
 
     Each iteration corrects the clip by what its measurement lacks, adds up what was lacking (the acceleration), and
-    denoises.
+    denoises. It begins with `first_guess`, or with `start` [..., slots, H, W], which also fills what no iteration reaches.
 
     Reference: X. Yuan, Generalized alternating projection based total variation minimization for compressive sensing,
     ICIP 2016; the spatio-temporal denoiser is ours.
     """
-    clip = first_guess(measurement, bits)
+    clip = first_guess(measurement, bits) if start is None else start
     lacking = torch.zeros_like(measurement)
     for _ in range(iterations):
         found = measured(clip, bits)
