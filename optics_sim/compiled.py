@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import ParamSpec, TypeVar
 
 import torch
-import torch._functorch.config
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -30,8 +29,7 @@ def compiled(function: Callable[P, R], *, varied: bool = False) -> Callable[P, R
         nonlocal broken
         if not broken:
             try:
-                with torch._functorch.config.patch(donated_buffer=False):  # else a kept graph has one backward alone
-                    return fast(*arguments, **named)
+                return fast(*arguments, **named)
             except Exception:  # a missing compiler shows as one of many types, none of them public
                 broken = True
         return function(*arguments, **named)

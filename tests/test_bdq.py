@@ -188,9 +188,9 @@ def test_colour_planes_are_encoded_one_by_one():
     assert all(together[:, :, plane].equal(encoder(colour[:, :, plane])) for plane in range(3))
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("difference", [True, False])
-def test_the_compiled_form_is_the_eager_one_in_double_precision(monkeypatch, difference):
+@pytest.mark.parametrize("compiler", [pytest.param(bdq_soft._fast, marks=pytest.mark.slow, id="compiled"), lambda function: function])
+def test_large_batches_have_the_codes_and_gradients_of_double_precision(monkeypatch, compiler, difference):
     encoder = Bdq(BdqEncoder(kernel_px=3, levels=4, difference=difference, input_range=(-60, 60)))  # small: it compiles sooner
     still = torch.cat([clips(), clips()[:, :1].expand(2, 5, 12, 13)])
 
@@ -203,6 +203,7 @@ def test_the_compiled_form_is_the_eager_one_in_double_precision(monkeypatch, dif
 
     exact = answers(copy.deepcopy(encoder).double(), still.double())
     monkeypatch.setattr(bdq_soft, "LARGE", 0)
+    monkeypatch.setattr(bdq_soft, "_fast", compiler)
     for one, other in zip(answers(encoder, still), exact, strict=True):
         assert (one - other).abs().max() <= 1e-5 * other.abs().max()
 
