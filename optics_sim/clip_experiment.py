@@ -20,8 +20,10 @@ class ClipTraining(Plain):
     """The adversarial training of encoder and action recogniser, and the training of every network alone."""
 
     recogniser: Network3d = Field("small3d", description="of actions")
-    image_recognisers: tuple[Network2d, ...] = Field(("shift_variant", "patches"), min_length=1, description="of actions, of one coded "
-                                                    "image each; the best on validation counts, the first trains the code")
+    image_recognisers: tuple[Network2d, ...] = Field(("shift_variant",), min_length=1, description="of actions, of one coded image each; "
+                                                    "the best on validation counts, the first trains the code")
+    unseen_people: float = Field(0.33, ge=0, lt=1, description="share of the training people whom the recogniser of coded images never "
+                                 "sees while an exposure code or its mask is learned from them; 0: both learn from everyone")
     adversary: Network2d = Field("small", description="of identities on single frames, against whom the encoder is trained")
     adversaries: int = Field(1, ge=1, description="trained side by side, each from its own start; the encoder faces their mean")
     adversary_sees: tuple[Literal["frame", "sum"], ...] = Field(("frame",), min_length=1, description="single frames of codes, of "

@@ -50,10 +50,13 @@ class TileCoding(_Slotted):
     tile: tuple[int, int] = Field(TILE, description="code pixels (rows, columns) of the block")
     seed: int = Field(0, description="of the generator that draws the bits")
     open_fraction: float = Field(0.5, gt=0, le=1, description="probability that a bit is open")
+    open_slots: int = Field(0, ge=0, description="exactly so many of each pixel's slots are open, drawn; 0: each bit is drawn alone")
     bits: tuple[tuple[str, ...], ...] = Field((), description="for each slot its rows of 0 and 1; overrules the seed")
 
     @model_validator(mode="after")
     def _bits_fit(self) -> TileCoding:
+        if self.open_slots > self.slots:
+            raise ValueError(f"open_slots must be at most the {self.slots} slots")
         _rectangles(self.bits, self.slots, self.tile)
         return self
 
@@ -197,7 +200,10 @@ def _pixelwise(coding: PixelwiseCoding, shape: tuple[int, int]) -> Bits:
 def _tile(coding: TileCoding) -> Bits:
     if coding.bits:
         return np.stack([_signals(rows) for rows in coding.bits])
-    return (np.random.default_rng(coding.seed).random((coding.slots, *coding.tile)) < coding.open_fraction).astype(np.float32)
+    drawn = np.random.default_rng(coding.seed).random((coding.slots, *coding.tile))
+    if coding.open_slots:
+        return (drawn.argsort(0).argsort(0) < coding.open_slots).astype(np.float32)
+    return (drawn < coding.open_fraction).astype(np.float32)
 
 
 def _rows_columns(coding: RowsColumnsCoding) -> Bits:

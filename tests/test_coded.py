@@ -78,10 +78,16 @@ def test_tiles_repeat_and_given_bits_are_kept(tmp_path):
     lambda: TileCoding(slots=2, tile=(1, 2), bits=(("10",),)), lambda: TileCoding(slots=1, tile=(1, 2), bits=(("1x",),)),
     lambda: SingleBumpCoding(slots=4, tile=(1, 1), start=((2,),), length=((3,),)), lambda: GlobalFlutterCoding(slots=4, bits="101"),
     lambda: RowsColumnsCoding(slots=1, tile=(2, 2), rows=("10",)), lambda: ShortCoding(slots=4, slot=4),
+    lambda: TileCoding(slots=4, open_slots=5),
 ])
 def test_codes_that_do_not_fit_are_refused(make):
     with pytest.raises(ValueError):
         make()
+
+
+def test_a_drawn_tile_may_have_so_many_open_slots_in_each_pixel():
+    drawn = [tile_bits(TileCoding(slots=5, tile=(3, 4), open_slots=2, seed=seed)) for seed in (0, 1)]
+    assert all((bits.sum(0) == 2).all() for bits in drawn) and not (drawn[0] == drawn[1]).all()
 
 
 def test_drawn_single_bumps_open_once():

@@ -76,7 +76,7 @@ def test_a_step_of_the_game_reaches_code_and_mask(cohort: ClipCohort, aim: str) 
     camera = PrivacyCamera(optics, mask, coding=code)
     before = (code.weights.detach().clone(), mask.logits.detach().clone())
     game = coding_game(camera, "video" if aim == "video" else "actions", cohort.encoder_train, QUICK.training, 0)
-    assert [player.name for player in game.players] == ["camera"]
+    assert [player.name for player in game.players] == ["network", "camera"]
     game.run_epoch()
     assert not torch.equal(before[0], code.weights) and not torch.equal(before[1], mask.logits)
     assert set(code().unique().tolist()) <= {0.0, 1.0}
@@ -87,8 +87,45 @@ def test_an_adversary_joins_where_alpha_is_above_zero(cohort: ClipCohort) -> Non
     camera = PrivacyCamera(coded(cohort, TileCoding(slots=SLOTS, tile=(4, 4))), coding=code)
     plan = QUICK.training.model_copy(update={"alpha": 2.0})
     game = coding_game(camera, "actions", cohort.encoder_train, plan, 0)
-    assert [player.name for player in game.players] == ["camera", "adversary"]
+    assert [player.name for player in game.players] == ["network", "camera", "adversary"]
     assert {"camera/adversary_entropy", "adversary/accuracy"} <= set(game.run_epoch())
+
+
+def test_a_code_learns_from_people_whom_the_network_never_sees(cohort: ClipCohort) -> None:
+    code = LearnableCoding.drawn(torch_generator(0, "code"), slots=SLOTS, tile=(4, 4))
+    camera = PrivacyCamera(coded(cohort, TileCoding(slots=SLOTS, tile=(4, 4))), coding=code)
+    people = int(cohort.encoder_train.actors.max()) + 1
+    game = coding_game(camera, "actions", cohort.encoder_train, QUICK.training.model_copy(update={"unseen_people": 0.5}), 0)
+    seen: dict[str, set[int]] = {}
+    for player, known in zip(game.players, (False, True), strict=True):
+        batch = next(game._deal(torch_generator(0, "deal")))
+        assert len(batch) == QUICK.training.batch
+        looked = batch.actors >= people - round(people / 2)
+        kept = []
+        player.modules[0].register_forward_pre_hook(lambda module, given, kept=kept: kept.append(given[0]))
+        player.loss(batch, torch_generator(0, "loss"))
+        assert len(kept[0]) == int((looked == known).sum())
+        seen[player.name] = set(batch.actors[looked == known].tolist())
+    assert not seen["network"] & seen["camera"] and all(seen.values())
+
+
+def test_code_and_network_may_learn_from_everyone(cohort: ClipCohort) -> None:
+    code = LearnableCoding.drawn(torch_generator(0, "code"), slots=SLOTS, tile=(4, 4))
+    camera = PrivacyCamera(coded(cohort, TileCoding(slots=SLOTS, tile=(4, 4))), coding=code)
+    before = code.weights.detach().clone()
+    game = coding_game(camera, "actions", cohort.encoder_train, QUICK.training.model_copy(update={"unseen_people": 0.0}), 0)
+    assert [player.name for player in game.players] == ["camera"]
+    game.run_epoch()
+    assert not torch.equal(before, code.weights)
+
+
+@pytest.mark.parametrize(("changed", "message"), [({"batch": 2}, "two clips for the network"), ({}, "two or more")])
+def test_too_few_people_or_clips_to_learn_apart_say_so(cohort: ClipCohort, changed: dict[str, int], message: str) -> None:
+    camera = PrivacyCamera(coded(cohort, TileCoding(slots=SLOTS, tile=(4, 4))),
+                           coding=LearnableCoding.drawn(torch_generator(0, "code"), slots=SLOTS, tile=(4, 4)))
+    one = cohort.encoder_train.take(torch.nonzero(cohort.encoder_train.actors == 0)[:, 0])
+    with pytest.raises(PrivcamError, match=message):
+        coding_game(camera, "actions", cohort.encoder_train if changed else one, QUICK.training.model_copy(update=changed), 0)
 
 
 def test_a_stopped_game_goes_on_as_if_it_had_not(cohort: ClipCohort) -> None:

@@ -59,6 +59,11 @@ class Clips:
         return len(self.actions)
 
 
+def joined(first: Clips, second: Clips) -> Clips:
+    """Returns the clips of both, in that order."""
+    return Clips(*(torch.cat([getattr(first, field.name), getattr(second, field.name)]) for field in fields(first)))
+
+
 @torch.no_grad()
 def readout_codes(camera: PrivacyCamera, clips: Clips, generator: torch.Generator) -> Clips:
     """Returns what the readout makes of scenes: 8-bit codes [n, T, h, w], before any encoder."""

@@ -1,13 +1,15 @@
 """The game that trains an exposure code, alone or with the mask in front of it, on clips: one camera, one recogniser.
 
-Camera and network share an aim: to name the action from the single coded image, or to give the clip back. Where
-`alpha` is above 0 an adversary names the actor from the image, and the camera also raises its doubt, as in the game of
-the encoders (`learning.clips`). What is measured afterwards is never the game's own networks.
+Camera and network share an aim: to name the action from the single coded image, or to give the clip back. The network
+learns from some of the people, code and mask from the others: on clips that the network has learned by heart every
+code serves, and a code trained there learns nothing. Where `alpha` is above 0 an adversary names the actor from the
+image, and the camera also raises its doubt, as in the game of the encoders (`learning.clips`). What is measured
+afterwards is never the game's own networks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -18,8 +20,9 @@ from torch.nn import functional as F
 
 from optics_sim.camera import PrivacyCamera, image_through
 from optics_sim.clip_experiment import ClipTraining
+from optics_sim.errors import PrivcamError
 from optics_sim.learning.clip_decoder import ClipDecoder
-from optics_sim.learning.clips import Clips, batches, dealt, descent, entropy, hits
+from optics_sim.learning.clips import Clips, batches, dealt, descent, entropy, hits, joined
 from optics_sim.learning.game import Game, Losses, Player
 from optics_sim.learning.recognisers import Recogniser, recogniser
 from optics_sim.learning.seeds import torch_generator
@@ -28,34 +31,54 @@ from optics_sim.sensor.coded import first_guess
 
 Aim = Literal["actions", "video"]
 DECODER_LEARNING_RATE = 2e-3
+CODE_BETAS = (0.9, 0.9)  # the gradient shrinks as the network learns: its mean square is remembered no longer than itself
 MEASURED_CLIPS = 32
 BLACK_CODE = -128.0
 
 
 @dataclass(frozen=True)
 class _Sides:
-    """The camera, the network that shares its aim, and the adversary (none: no one is hidden from)."""
+    """The camera, the network that shares its aim, and the adversary (none: no one is hidden from).
+
+    `unseen` are the actors whom the network never learns from, and the camera alone does; none: both learn from everyone.
+    """
 
     camera: PrivacyCamera
     network: Recogniser | ClipDecoder
     adversary: Recogniser | None
     plan: ClipTraining
     exposure: Callable[[Tensor], Tensor | float]
+    unseen: Tensor | None
 
     def see(self, scenes: Tensor, drawn: torch.Generator) -> Tensor:
         """Returns coded images [n, h, w] of clips, with a gradient to code and mask."""
         psf = self.camera.psf()
         return self.camera(scenes, generator=drawn, psf=psf, photons_scale=self.exposure(psf))
 
+    def learn(self, batch: Clips, drawn: torch.Generator) -> Losses:
+        """Returns the network's loss on the people it may know; the camera does not move."""
+        known = batch if self.unseen is None else batch.take(~torch.isin(batch.actors, self.unseen))
+        with torch.no_grad():
+            images = self.see(known.values, drawn)
+        return self._aimed(images, known)
+
     def show(self, batch: Clips, drawn: torch.Generator) -> Losses:
+        """Returns the camera's loss, on the people whom the network does not know."""
+        if self.unseen is not None:
+            batch = batch.take(torch.isin(batch.actors, self.unseen))
         images = self.see(batch.values, drawn)
-        losses = self._recovered(images, batch) if isinstance(self.network, ClipDecoder) else self._named(self.network, images, batch)
+        losses = self._aimed(images, batch)
         if self.adversary is not None:
             with half_where_asked(self.plan, images):
                 guess = self.adversary(images).float()
             losses["adversary_entropy"] = entropy(guess)
             losses["loss"] = losses["loss"] - self.plan.alpha * losses["adversary_entropy"]
         return losses
+
+    def _aimed(self, images: Tensor, batch: Clips) -> Losses:
+        if isinstance(self.network, ClipDecoder):
+            return self._recovered(images, batch)
+        return self._named(self.network, images, batch)
 
     def _named(self, network: Recogniser, images: Tensor, batch: Clips) -> Losses:
         with half_where_asked(self.plan, images):
@@ -76,7 +99,7 @@ class _Sides:
         return {"loss": F.cross_entropy(scores, batch.actors), "accuracy": hits(scores, batch.actors)}
 
     @torch.no_grad()
-    def prepare(self, scenes: Tensor, epoch: int, drawn: torch.Generator) -> None:
+    def prepare(self, scenes: Tensor, drawn: torch.Generator, epoch: int) -> None:
         """Sets the mask's temperature and the networks' input constants for an epoch."""
         mask, plan = self.camera.mask, self.plan.mask
         if mask is not None:
@@ -106,14 +129,55 @@ def coding_game(camera: PrivacyCamera, aim: Aim, scenes: Clips, plan: ClipTraini
     adversary = None
     if plan.alpha:
         adversary = recogniser(plan.adversary, int(scenes.actors.max()) + 1, torch_generator(seed, "coding", "adversary")).to(device)
-    sides = _Sides(camera, _network(aim, camera, scenes, plan, seed), adversary, plan, _full_light(camera, some))
+    known, unseen = _apart(scenes, plan)
+    sides = _Sides(camera, _network(aim, camera, scenes, plan, seed), adversary, plan, _full_light(camera, some),
+                   None if unseen is None else unseen.actors.unique())
     generator = torch_generator(seed, "coding", device=device)
-    players = [Player("camera", [camera, sides.network], sides.show, _moves(sides),
-                      prepare=lambda: sides.prepare(some, game.epoch, generator))]
+    network_moves, camera_moves = _moves(sides)
+
+    def prepare() -> None:
+        sides.prepare(some, generator, game.epoch)
+
+    if unseen is None:
+        players = [Player("camera", [camera, sides.network], sides.show, [*network_moves, *camera_moves], prepare=prepare)]
+        deal, steps = dealt(scenes, plan), batches(scenes, plan)
+    else:
+        players = [Player("network", [sides.network], sides.learn, network_moves, prepare=prepare),
+                   Player("camera", [camera], sides.show, camera_moves)]
+        deal, steps = _dealt_together(known, unseen, plan)
     if adversary is not None:
         players.append(Player("adversary", [adversary], partial(sides.seek, adversary), [descent(adversary, plan)]))
-    game = Game(players, dealt(scenes, plan), batches(scenes, plan), plan.epochs, generator)
+    game = Game(players, deal, steps, plan.epochs, generator)
     return game
+
+
+def _apart(scenes: Clips, plan: ClipTraining) -> tuple[Clips, Clips | None]:
+    """Returns the clips of people whom the network learns from, and those of the others (None: it learns from everyone)."""
+    if not plan.unseen_people:
+        return scenes, None
+    people = int(scenes.actors.max()) + 1
+    if people < 2:
+        raise PrivcamError("a code learns from people whom its network never sees", got=f"{people} person to learn from",
+                           allowed="two or more", todo="more people, or --set training.unseen_people=0")
+    unseen = scenes.actors >= people - min(people - 1, max(1, round(plan.unseen_people * people)))
+    return scenes.take(~unseen), scenes.take(unseen)
+
+
+def _dealt_together(known: Clips, unseen: Clips, plan: ClipTraining) -> tuple[Callable[[torch.Generator], Iterator[Clips]], int]:
+    """Returns what deals an epoch's batches, each with clips of both in proportion, and how many batches that are."""
+    if plan.batch < 3:
+        raise PrivcamError("a batch holds two clips for the network and one for the code", got=plan.batch, allowed=">= 3",
+                           todo="--set training.batch=16")
+    share = len(unseen) / (len(known) + len(unseen))
+    some = min(plan.batch - 2, max(1, round(share * plan.batch)))
+    plans = [plan.model_copy(update={"batch": count}) for count in (plan.batch - some, some)]
+    parts = [dealt(clips, of) for clips, of in zip((known, unseen), plans, strict=True)]
+
+    def deal(generator: torch.Generator) -> Iterator[Clips]:
+        for mine, theirs in zip(*(part(generator) for part in parts), strict=False):  # the longer one's rest is left out
+            yield joined(mine, theirs)
+
+    return deal, min(batches(clips, of) for clips, of in zip((known, unseen), plans, strict=True))
 
 
 def _network(aim: Aim, camera: PrivacyCamera, scenes: Clips, plan: ClipTraining, seed: int) -> Recogniser | ClipDecoder:
@@ -128,16 +192,17 @@ def _network(aim: Aim, camera: PrivacyCamera, scenes: Clips, plan: ClipTraining,
     return decoder
 
 
-def _moves(sides: _Sides) -> list[torch.optim.Optimizer]:
+def _moves(sides: _Sides) -> tuple[list[torch.optim.Optimizer], list[torch.optim.Optimizer]]:
+    """Returns the optimisers of the network and those of code and mask."""
     plan, camera = sides.plan, sides.camera
     decodes = isinstance(sides.network, ClipDecoder)
-    moves: list[torch.optim.Optimizer] = [torch.optim.Adam(sides.network.parameters(), DECODER_LEARNING_RATE) if decodes
-                                          else descent(sides.network, plan)]
+    network = torch.optim.Adam(sides.network.parameters(), DECODER_LEARNING_RATE) if decodes else descent(sides.network, plan)
+    moves: list[torch.optim.Optimizer] = []
     if camera.coded is not None and isinstance(camera.coded.learned, nn.Module):
-        moves.append(torch.optim.Adam(camera.coded.learned.parameters(), plan.encoder_learning_rate))
+        moves.append(torch.optim.Adam(camera.coded.learned.parameters(), plan.encoder_learning_rate, betas=CODE_BETAS))
     if camera.mask is not None:
         moves.append(torch.optim.Adam(camera.mask.parameters(), plan.mask.learning_rate))
-    return moves
+    return [network], moves
 
 
 def _full_light(camera: PrivacyCamera, scenes: Tensor) -> Callable[[Tensor], Tensor | float]:

@@ -40,8 +40,7 @@ def trade_table(rows: Rows) -> Table:
         action, identity, trade = (measure(group, name) for name in ("accuracy", "strongest", "trade"))
         body.append([label, action, identity, strongest_text(group), trade])
     return headers, body, "What is recognised, and who", [
-        "video: every frame is read, and a 3D network looks. All others: one image of each clip, and the better of two 2D networks "
-        "on validation."]
+        "video: every frame is read, and a 3D network looks. All others: one image of each clip, and a 2D network."]
 
 
 def recovered_table(rows: Rows) -> Table:

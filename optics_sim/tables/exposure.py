@@ -39,6 +39,7 @@ from optics_sim.tables.work import Say
 
 DECORRELATION_STEPS = 300
 CONTROLS = ("identity", "black")
+SAME_PEOPLE = {"alpha": 0.0, "unseen_people": 0.0}  # code and network learn from everyone, as published
 
 
 class Variant(Plain):
@@ -64,8 +65,10 @@ def variants() -> dict[str, Variant]:
     return {
         "long": Variant(coding=LongCoding()), "short": Variant(coding=ShortCoding(slot=8)),
         "flutter": Variant(coding=GlobalFlutterCoding()), "random tile": Variant(coding=tile),
+        "random slots": Variant(coding=TileCoding(open_slots=1)),
         "random pixelwise": Variant(coding=PixelwiseCoding()), "random bump": Variant(coding=bump),
-        "tile": Variant(coding=tile, aim="actions"), "bump": Variant(coding=bump, aim="actions"),
+        "tile": Variant(coding=tile, aim="actions"),
+        "tile same people": Variant(coding=tile, aim="actions", overrides=SAME_PEOPLE), "bump": Variant(coding=bump, aim="actions"),
         "rows and columns": Variant(coding=lines, aim="actions"),
         "decorrelated": Variant(coding=tile, decorrelation_steps=DECORRELATION_STEPS),
         "decorrelated first": Variant(coding=tile, aim="actions", decorrelation_steps=DECORRELATION_STEPS),
@@ -78,7 +81,7 @@ def variants() -> dict[str, Variant]:
 
 
 LABELS = ("video", *variants(), *CONTROLS)
-CORE = ("video", "long", "short", "random tile", "tile", *CONTROLS)
+CORE = ("video", "long", "short", "random tile", "random slots", "tile", *CONTROLS)
 
 
 def judge_exposure_row(setting: ClipSetting, task: ClipTask) -> str:

@@ -20,6 +20,8 @@ ORDERINGS = (
     Ordering("accuracy", "decorrelated", "random tile", "codes that decorrelate a tile's pixels tell more", SNAPPIX),
     Ordering("inverted/psnr", "random tile", "flutter", "codes per pixel are undone better than a fluttering shutter", UNIFIED),
     Ordering("inverted/psnr", "tile for video", "random tile", "a code learned for the video is undone better", UNIFIED),
+    Ordering("accuracy", "tile", "tile same people", "a code learns more from people whom its network does not know", OURS),
+    Ordering("accuracy", "tile", "random slots", "which slots are open matters, not only how many", OURS),
     Ordering("strongest", "video", "tile", "one coded image tells less of who it is than the video", OURS),
     Ordering("strongest", "tile", "tile against adversary", "training against an adversary takes identity away", OURS),
     Ordering("accuracy", "tile", "bump", "fewer allowed codes cost accuracy", OURS),
