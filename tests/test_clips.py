@@ -152,6 +152,21 @@ def test_kth_trials_are_scenarios_and_files_stay_whole(tmp_path):
     assert len(clips) == 12 and len(set(clips.takes)) == 6 and clips.clips.shape[2:] == (120, 160, 3)
 
 
+def test_kth_files_are_cut_where_their_list_says_someone_is_in_sight(tmp_path):
+    levels = np.arange(24) * 10
+    for action in ("boxing", "running"):
+        write_video(tmp_path / action / f"person01_{action}_d1_uncomp.avi", levels, size=(160, 120))
+    heading = "Frames of\n\nperson13_handclapping_d3 *missing*\n"
+    (tmp_path / "00sequences.txt").write_text(heading + "person01_running_d1\t\tframes\t3-6, 11-14,\t21-40\n", encoding="utf-8")
+    clips = load_clips(tmp_path, frames=4, stride=1, windows=1)
+    first = sorted(round(float(levels_of(clips)[place][0]) / 10) for place in np.flatnonzero(np.array(clips.actions) == 1))
+    assert first == [2, 10, 20]  # frames 3, 11 and 21, counted from 1; the last ends with the file
+    assert len(set(clips.takes)) == 2 and len(clips) == 4 and "4 recordings by 00sequences.txt" in clips.note
+    (tmp_path / "00sequences.txt").write_text("person01_running_d1 frames 9-3", encoding="utf-8")
+    with pytest.raises(PrivcamError, match="repetition that is none"):
+        load_clips(tmp_path, frames=4, stride=1, windows=1)
+
+
 def test_another_rate_and_a_varying_one_are_resampled_and_counted(tmp_path):
     write_video(tmp_path / "walk" / "ann_1.mkv", np.arange(12) * 15 + 10)
     write_video(tmp_path / "walk" / "ann_2.mkv", np.arange(12) * 15 + 10)

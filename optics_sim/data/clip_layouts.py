@@ -14,6 +14,7 @@ import json
 import re
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, cast
 
@@ -32,7 +33,8 @@ IPN_FRAME_S = 1 / 30
 STRIPS_FRAME_S = 1 / 25  # Weizmann
 NO_GESTURE = "D0X"
 _PAIR = re.compile(r"s\d\ds\d\d")
-_KTH = re.compile(r"(person\d\d)_.+_d(\d)")
+_KTH = re.compile(r"(person\d\d_[^_]+_d(\d))(?:_uncomp)?")
+_KTH_SEQUENCES = "00sequences.txt"
 _IPN = re.compile(r"([^_]+_\d+)_[LR]_#(\d+)")  # subject, number of the video
 _LAYOUTS = "clips.json with a zip of strips, ACTION/ACTOR_*.mp4, s01s02/02/001/rgb_*.png, or frames with Annot_*List.txt"
 
@@ -134,24 +136,55 @@ def _cells(archive: Path, name: str, count: int, wanted: Sequence[int]) -> Frame
 def videos(files: Sequence[Path], *, strict: bool) -> Layout:
     """Returns the recordings of ACTION/ACTOR_*.mp4: the name up to the first `_` is the actor, each file a trial.
 
-    KTH is such a folder (`boxing/person01_boxing_d1_uncomp.avi`): there the trial is the scenario d1 to d4, so
-    that one scenario can be held out over all actions, and the four repetitions in a file stay one recording.
-    Where the person is in sight (`00sequences.txt`) is not read.
+    KTH is such a folder (`boxing/person01_boxing_d1_uncomp.avi`): there the trial is the scenario d1 to d4, so that one
+    scenario can be held out over all actions, and a file is one take. Where its `00sequences.txt` lies in the folder, each
+    repetition named there is a recording, and the frames between them, often without anyone, are left out.
 
     Reference: Schuldt, Laptev and Caputo, ICPR 2004.
     """
     recordings, skipped, seen = [], [], dict[tuple[str, str], int]()
+    repetitions = _repetitions(files[0].parents[1] / _KTH_SEQUENCES)
     for path in files:
-        kth, actor = _KTH.match(path.stem), path.stem.split("_")[0]
+        kth, actor = _KTH.fullmatch(path.stem), path.stem.split("_")[0]
         seen[path.parent.name, actor] = seen.get((path.parent.name, actor), 0) + 1
         trial = int(kth[2]) if kth else seen[path.parent.name, actor]
         try:
-            recordings.append(_video(path, actor, trial))
+            whole = _video(path, actor, trial)
+            recordings += _repeated(whole, repetitions.get(kth[1], ())) if kth else [whole]
         except PrivcamError as error:
             if strict:
                 raise
             skipped.append(f"{path.parent.name}/{path.name}: {error.what}")
-    return Layout(recordings, "the person", f"{len(recordings)} video files", tuple(skipped))
+    note = f"{len(files) - len(skipped)} video files"
+    if repetitions:
+        note += f", cut into {len(recordings)} recordings by {_KTH_SEQUENCES}"
+    return Layout(recordings, "the person", note, tuple(skipped))
+
+
+def _repetitions(path: Path) -> dict[str, list[tuple[int, int]]]:
+    """Returns the first and last frame, from 1, of each repetition by file: `person01_boxing_d1 frames 1-95, 96-185`; none without it.
+
+    Lines that name no file of KTH are its heading.
+    """
+    found: dict[str, list[tuple[int, int]]] = {}
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    for line in lines:
+        name, *rest = line.split(None, 1)[:2] or [""]
+        if _KTH.fullmatch(name) and rest:
+            ranges = [(int(first), int(last)) for first, last in re.findall(r"(\d+)\s*-\s*(\d+)", rest[0])]
+            if any(not 0 < first < last for first, last in ranges):
+                raise PrivcamError(f"{path.name} has a repetition that is none", got=line.strip(), allowed="FIRST-LAST, FIRST from 1",
+                                   todo="mend the line, or download the file again")
+            found[name] = ranges
+    return found
+
+
+def _repeated(whole: Recording, ranges: Sequence[tuple[int, int]]) -> list[Recording]:
+    """Returns a recording's repetitions; itself where none are named. What goes on after the file's end ends with the file."""
+    def part(first: int, last: int) -> Recording:
+        return replace(whole, name=f"{whole.name}:{first}", times_s=whole.times_s[first - 1 : last],
+                       read=lambda wanted: whole.read([first - 1 + number for number in wanted]))
+    return [part(first, last) for first, last in ranges if first < len(whole.times_s)] or [whole]
 
 
 def _video_files(root: Path) -> list[Path]:
