@@ -425,12 +425,14 @@ def photographs():
     return dataclasses.replace(synthetic_people(3, 4, seed=2, size=64), kind="real", name="faces_x")
 
 
-def test_every_person_does_every_motion_with_other_photographs_in_other_trials(photographs):
+@pytest.mark.parametrize(("images", "each"), [(4, 1), (8, 2), (30, 6)])
+def test_every_person_does_every_motion_with_other_photographs_in_other_trials(images, each):
+    photographs = dataclasses.replace(synthetic_people(3, images, seed=2, size=16), kind="real", name="faces_x")
     recordings = face_recordings(photographs, 3, 4, seed=0)
     every = {(person, motion, trial) for person in photographs.people for motion in MOTIONS for trial in (1, 2, 3, 4)}
     assert {(recording.actor, recording.action, recording.trial) for recording in recordings} == every
     used = {(r.actor, r.trial, r.take) for r in recordings}
-    assert len(used) == len({take for _, _, take in used}) == 12  # one photograph per trial, none in two
+    assert len(used) == len({take for _, _, take in used}) == 12 * each  # as many photographs as there are, none in two trials
 
 
 def test_moved_photographs_are_called_semi_real_and_drawn_ones_synthetic(photographs, tmp_path):

@@ -59,8 +59,9 @@ def face_recordings(faces: FaceSet, people: int, takes: int, seed: int, size: tu
                     length: int = RECORDING_FRAMES) -> list[Recording]:
     """Returns recordings of the `people` people with the most photographs: all motions, `takes` times.
 
-    Trial t of a person shows one photograph of them in all its motions and no other trial does, so a trial
-    that is held out shows only photographs never seen: `Recording.take` is the photograph. Phase, speed,
+    Every motion of a trial shows another photograph of the person where there are enough of them (motions in
+    turn share them where not), and no photograph is in two trials, so a trial that is held out shows only
+    photographs never seen: `Recording.take` is the photograph. Phase, speed,
     amplitude, place, background and exposure are drawn per recording from (seed, person, motion, trial).
     Frames are gray [side, side], 64 pixels or the shorter side of `size`; the face is at least three
     quarters of it high. PrivcamError when a person has too few photographs.
@@ -71,11 +72,16 @@ def face_recordings(faces: FaceSet, people: int, takes: int, seed: int, size: tu
     if takes > chosen.counts.min():
         raise PrivcamError(f"not enough photographs of each person in {faces.name}", got=f"{takes} takes",
                            allowed=f"up to {chosen.counts.min()}: each take uses another photograph", todo="ask for fewer takes or people")
+    different = min(len(MOTIONS), int(chosen.counts.min()) // takes)
     side = min(size) if size else SIDE_PX
     orders = [np.random.default_rng([_PHOTOGRAPHS, seed, person]).permutation(np.flatnonzero(chosen.labels == person))
               for person in range(people)]
-    return [_recording(chosen, person, orders[person][take], motion, (seed, person, motion, take), side, length)
-            for person in range(people) for motion in range(len(MOTIONS)) for take in range(takes)]
+
+    def recording(person: int, motion: int, take: int) -> Recording:
+        photograph = orders[person][take * different + motion % different]
+        return _recording(chosen, person, photograph, motion, (seed, person, motion, take), side, length)
+
+    return [recording(person, motion, take) for person in range(people) for motion in range(len(MOTIONS)) for take in range(takes)]
 
 
 def invent_motion(name: str, side: int, rng: np.random.Generator) -> Motion:
