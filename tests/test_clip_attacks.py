@@ -10,7 +10,7 @@ import torch
 
 from optics_sim.attacks import clip_evaluate
 from optics_sim.attacks.clip_decoder import decoded, train_clip_decoder
-from optics_sim.attacks.clip_faces import face_scores, faces_are_judged, judge_faces
+from optics_sim.attacks.clip_faces import embedded, faces_are_judged, gallery_of, judge_faces
 from optics_sim.attacks.clip_identity import ClipView, identity_scores, integrated
 from optics_sim.attacks.judge import Judges
 from optics_sim.clip_experiment import ClipExperiment
@@ -249,9 +249,10 @@ class Eyes:
 
 def test_a_face_network_names_people_by_their_own_gallery() -> None:
     known, victims = people(2, 1), people(2, 2)
-    named = face_scores(Eyes(), known, victims.values).argmax(-1)  # type: ignore[arg-type]
+    gallery = gallery_of(embedded(Eyes(), known.values), known.actors)  # type: ignore[arg-type]
+    named = (embedded(Eyes(), victims.values) @ gallery.T).argmax(-1)  # type: ignore[arg-type]
     assert (named == victims.actors).float().mean() > 0.6
-    assert (face_scores(Eyes(), known, victims.values[:, :1].expand(-1, FRAMES, -1, -1)).shape) == (len(victims), ACTORS)  # type: ignore[arg-type]
+    assert embedded(Eyes(), victims.values[:, :1].expand(-1, FRAMES, -1, -1)).shape == (len(victims), ACTORS)  # type: ignore[arg-type]
 
 
 def test_faces_are_judged_only_where_they_are_known_to_be_large() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,9 +11,8 @@ from torch import Tensor
 
 from optics_sim.attacks.clip_samples import of_people
 from optics_sim.attacks.judge import Judges
-from optics_sim.attacks.public import FaceVerifier
+from optics_sim.attacks.public import FaceDetector, FaceVerifier
 from optics_sim.learning.clip_cohort import ClipCohort
-from optics_sim.learning.clips import Clips
 from optics_sim.report.resampling import Sample
 
 FRAMES = 4  # of a clip, evenly spaced
@@ -22,14 +23,6 @@ SEMI_REAL_FACE_SHARE = 0.75  # of a semi-real frame's height that a face fills a
 def faces_are_judged(kind: str, scene: tuple[int, int]) -> bool:
     """Returns whether the faces of a set of clips are known to be large enough: those of the semi-real one in frames of 64."""
     return kind == "semi-real" and SEMI_REAL_FACE_SHARE * min(scene) >= SMALLEST_FACE_PX
-
-
-def face_scores(verifier: FaceVerifier, known: Clips, probes: Tensor) -> Tensor:
-    """Returns the cosine [n, people] between clips [n, T, H, W] of radiance and each person's mean face in `known` scenes."""
-    mine, theirs = (_embedded(verifier, values) for values in (known.values, probes))
-    actors = known.actors.cpu()
-    gallery = torch.stack([mine[actors == actor].mean(0) for actor in range(int(actors.max()) + 1)])
-    return (theirs @ torch.nn.functional.normalize(gallery, dim=-1).T).to(probes.device)
 
 
 def judge_faces(judges: Judges, cohort: ClipCohort, restored: Tensor | None, seed: int) -> tuple[dict[str, Tensor], list[Sample]]:
@@ -45,19 +38,36 @@ def judge_faces(judges: Judges, cohort: ClipCohort, restored: Tensor | None, see
         return scores, samples
     victims = cohort.identity_test.actors
     if judges.verifier is not None:
-        scores["restored face network"] = face_scores(judges.verifier, cohort.identity_train, restored)
-        hits = face_scores(judges.verifier, cohort.identity_train, scene).argmax(-1) == victims
+        gallery = gallery_of(_clear_faces(judges.verifier, cohort.identity_train.values), cohort.identity_train.actors)
+        scores["restored face network"] = (embedded(judges.verifier, restored) @ gallery.T).to(victims.device)
+        hits = (_clear_faces(judges.verifier, scene) @ gallery.T).argmax(-1).to(victims.device) == victims
         samples.append(of_people("clear_scene/face network", hits, victims, seed))
     if judges.detector is not None:
-        for name, clips in (("face_found", restored), ("clear_scene/face_found", scene)):
-            found = torch.from_numpy(judges.detector.found(_chosen(clips))).reshape(len(clips), -1).mean(1)
-            samples.append(of_people(name, found.to(victims.device), victims, seed))
+        found = {"face_found": faces_found(judges.detector, restored), "clear_scene/face_found": _clear_found(judges.detector, scene)}
+        samples += [of_people(name, share.to(victims.device), victims, seed) for name, share in found.items()]
     return scores, samples
 
 
-def _embedded(verifier: FaceVerifier, clips: Tensor) -> Tensor:
+def embedded(verifier: FaceVerifier, clips: Tensor) -> Tensor:
+    """Returns the mean unit embedding [n, d], on the CPU, of some frames of clips [n, T, H, W] of radiance, itself of unit length."""
     found = torch.from_numpy(verifier.embed(_chosen(clips))).float()
     return torch.nn.functional.normalize(torch.nn.functional.normalize(found, dim=-1).reshape(len(clips), FRAMES, -1).mean(1), dim=-1)
+
+
+def faces_found(detector: FaceDetector, clips: Tensor) -> Tensor:
+    """Returns in which share of the frames looked at a face is found, [n], on the CPU."""
+    return torch.from_numpy(detector.found(_chosen(clips))).reshape(len(clips), -1).mean(1)
+
+
+def gallery_of(faces: Tensor, actors: Tensor) -> Tensor:
+    """Returns each person's mean embedding [people, d] of faces [n, d], of unit length."""
+    actors = actors.cpu()
+    return torch.nn.functional.normalize(torch.stack([faces[actors == actor].mean(0) for actor in range(int(actors.max()) + 1)]), dim=-1)
+
+
+# What the networks say of clear scenes is the same for every camera that looks at these clips: they are asked once.
+_clear_faces = lru_cache(maxsize=4)(embedded)
+_clear_found = lru_cache(maxsize=4)(faces_found)
 
 
 def _chosen(clips: Tensor) -> NDArray[np.float32]:

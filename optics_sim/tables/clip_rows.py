@@ -30,7 +30,7 @@ class ClipSetting(Plain):
     @property
     def judges(self) -> Judges:
         """The public networks the user gave."""
-        return Judges.load(self.verifier, self.detector)
+        return _judges(self.verifier, self.detector)
 
     def of_seed(self, seed: int) -> ClipExperiment:
         """Returns the experiment with another seed."""
@@ -50,6 +50,9 @@ class ClipTask(Plain):
 
 
 Judged = Callable[[ClipSetting, ClipTask], str]
+
+
+_judges = lru_cache(maxsize=2)(Judges.load)
 
 
 @lru_cache(maxsize=2)
