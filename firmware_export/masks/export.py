@@ -21,13 +21,13 @@ from firmware_export.masks.formats import Format, format_named
 from firmware_export.masks.job import Job, corrupt, job_of
 from firmware_export.masks.layout import NM, Pattern, Sheet, nm, pattern_of, sheet_of
 from firmware_export.masks.options import Drawn, MaskOptions
-from firmware_export.masks.region import Integers, Region, difference, from_edges, from_rectangles, minus
+from firmware_export.masks.region import Region, difference, from_edges, from_rectangles, minus
 from firmware_export.masks.stencil import bridges, faults
 from optics_sim.design import CameraDesign, write_atomically
 from optics_sim.errors import PrivcamError
 
 MANIFEST, HOW_TO_PRINT = "manifest.json", "how-to-print.txt"
-_NAMED = 8  # faults that an error names one by one
+_NAMED = 8  # corner contacts that an error names one by one; islands are all named
 
 
 @dataclass(frozen=True)
@@ -94,10 +94,10 @@ def read_back(made: Format, data: bytes, job: Job) -> Region:
 def _held(sheet: Sheet, pattern: Pattern, options: MaskOptions) -> Sheet:
     """Returns the sheet with its bridges; PrivcamError names every island where no bridges were asked for."""
     held = sheet if options.bridge_m is None else Sheet(minus(sheet.clear, _bridges(pattern, options)), sheet.trim_nm, sheet.bleed_nm)
-    found = faults(minus(held.whole, held.clear))
-    if found:
-        more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
-        raise PrivcamError("parts of this mask would fall out, or hang by a corner", got="; ".join(found[:_NAMED]) + more,
+    islands, corners = faults(minus(held.whole, held.clear))
+    if islands or corners:
+        more = [f"{len(corners) - _NAMED} more corner contacts"] if len(corners) > _NAMED else []
+        raise PrivcamError("parts of this mask would fall out, or hang by a corner", got="; ".join([*islands, *corners[:_NAMED], *more]),
                            allowed="one opaque part, held by sides",
                            todo="ask for bridges (bridge_m, other than half a cell), or print a film")
     return held
@@ -140,13 +140,16 @@ def _manifest(design: CameraDesign, pattern: Pattern, sheet: Sheet, options: Mas
         "pattern": {"cells": list(pattern.clear.shape), "cell_m": pattern.cell_m, "open_fraction": float(pattern.clear.mean()),
                     "size_m": [float(lines[-1] - lines[0]) * NM for lines in (pattern.y_nm, pattern.x_nm)]},
         "sheet": {"trim_m": size["trim"], "bleed_m": size["bleed"]},
-        "bridges_m": _metres(bridges(pattern, nm(options.bridge_m or 0.0))) if bridged else [],
+        "bridges": _bridge_summary(pattern, options) if bridged else None,
         "options": options.model_dump(mode="json"), "files": entries, "versions": {"privcam": _version("privcam")},
     }
 
 
-def _metres(rectangles: Integers) -> list[list[float]]:
-    return (rectangles * NM).round(9).tolist()
+def _bridge_summary(pattern: Pattern, options: MaskOptions) -> dict[str, Any]:
+    """Returns how many bridges the stencils have, and the share of the clear parts that they take."""
+    rectangles = bridges(pattern, nm(options.bridge_m or 0.0))
+    left = minus(pattern.region, from_rectangles(rectangles)).area_nm2
+    return {"count": len(rectangles), "width_m": options.bridge_m, "clear_share_lost": 1 - left / max(pattern.region.area_nm2, 1)}
 
 
 def _version(package: str) -> str:

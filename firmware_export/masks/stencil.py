@@ -13,16 +13,16 @@ from numpy.typing import NDArray
 from scipy.ndimage import label
 
 from firmware_export.masks.layout import NM, Pattern
-from firmware_export.masks.region import Integers, Region, corner_contacts, pieces, spans
+from firmware_export.masks.region import Integers, Region, corner_contacts, pieces, rectangles, spans
 from optics_sim.errors import PrivcamError
 
 Bridge = tuple[int, int, int, list[int]]  # length in nm, the two parts it joins, rectangle in nm
 
 
-def faults(opaque: Region) -> list[str]:
-    """Returns every island of the opaque parts and every corner that alone joins two of them, each with its place."""
-    found = [f"island of {part.area_nm2 * 1e-6:.6g} um2 at {_place(*_first_cell(part))}" for part in pieces(opaque)[1:]]
-    return found + [f"corner contact at {_place(int(x), int(y))}" for x, y in corner_contacts(opaque)]
+def faults(opaque: Region) -> tuple[list[str], list[str]]:
+    """Returns every island of the opaque parts, and every corner in which two of them meet and nothing else, each with its place."""
+    islands = [f"island of {part.area_nm2 * 1e-6:.6g} um2 at {_place(*_first_middle(part))}" for part in pieces(opaque)[1:]]
+    return islands, [f"corner contact at {_place(int(x), int(y))}" for x, y in corner_contacts(opaque)]
 
 
 def bridges(pattern: Pattern, width_nm: int) -> Integers:
@@ -91,9 +91,10 @@ def _root(leader: list[int], part: int) -> int:
     return part
 
 
-def _first_cell(part: Region) -> tuple[int, int]:
-    row, column = (int(index[0]) for index in np.nonzero(part.covered))
-    return int(part.x_nm[column] + part.x_nm[column + 1]) // 2, int(part.y_nm[row] + part.y_nm[row + 1]) // 2
+def _first_middle(part: Region) -> tuple[int, int]:
+    """Returns the middle (x, y) of the part's first rectangle: a point inside."""
+    left, top, right, bottom = rectangles(part)[0].tolist()
+    return (left + right) // 2, (top + bottom) // 2
 
 
 def _place(x_nm: int, y_nm: int) -> str:

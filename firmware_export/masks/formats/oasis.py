@@ -21,7 +21,8 @@ from firmware_export.masks.region import Integers, ring_edges
 HOW = "photomask: as GDSII; layer 1/0 is drawn, layer 2/0 is the cut of the sheet"
 _MAGIC = b"%SEMI-OASIS\r\n"
 _PAD, _START, _END, _CELLNAME, _CELL, _RECTANGLE, _CBLOCK = 0, 1, 2, 3, 13, 20, 34
-_FLOAT64 = 7
+_FLOAT64, _END_BYTES = 7, 256
+_GRID_TOLERANCE = 1e-9  # 1e-6 / 1e-9 is not quite 1000 in floating point; over a metre this is still 1 nm
 
 
 def write(job: Job) -> bytes:
@@ -39,7 +40,8 @@ def read(data: bytes) -> Integers:
     reader = _Reader(data[len(_MAGIC):])
     try:
         while not reader.record():
-            pass
+            continue
+        reader.bytes(_END_BYTES - 1)
     except (IndexError, struct.error, zlib.error, UnicodeDecodeError) as error:
         raise corrupt("a record is damaged", error) from None
     return np.vstack([np.zeros((0, 3), np.int64), *reader.edges])
@@ -76,7 +78,7 @@ class _Reader:
         self.text()
         kind = self.unsigned()
         lines = struct.unpack("<d", self.bytes(8))[0] if kind == _FLOAT64 else self.unsigned()
-        if kind not in (0, _FLOAT64) or lines != 1000:
+        if kind not in (0, _FLOAT64) or not abs(lines - 1000) <= 1000 * _GRID_TOLERANCE:
             raise corrupt("its grid is not 1 nm", f"{lines} in a micrometre")
         if self.unsigned() == 0:
             for _ in range(12):
@@ -84,7 +86,7 @@ class _Reader:
 
     def rectangle(self) -> None:
         """Reads a rectangle whose corner is its lower left one: y goes up."""
-        flags = self.unsigned()
+        flags = self.bytes(1)[0]
         names = (("layer", 0x01), ("datatype", 0x02), ("width", 0x40), ("height", 0x20))
         self.modal |= {name: self.unsigned() for name, flag in names if flags & flag}
         if flags & 0x80:

@@ -21,7 +21,7 @@ from optics_sim.errors import PrivcamError
 
 HOW = "film: print with the dots per inch that the file states, one dot for one dot, without resampling or smoothing"
 _INCH_M, _NM = 0.0254, 1e-9
-_MOST_DOTS = 2 * 10**8
+_MOST_DOTS = 8 * 10**7  # Pillow suspects larger pictures
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 
 
