@@ -145,7 +145,7 @@ def _build() -> ModuleType:
     return build
 
 
-@pytest.mark.parametrize("name", ["design-file.md", "experiment-file.md"])
+@pytest.mark.parametrize("name", ["design-file.md", "experiment-file.md", "mask-options-file.md", "mask-process-file.md"])
 def test_generated_page_is_up_to_date(name: str) -> None:
     build = _build()
     page = next(page for page in build.PAGES if page.target.name == name)

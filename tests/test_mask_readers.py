@@ -48,7 +48,8 @@ def expected(emulsion):
 
 
 def test_the_pattern_shows_every_turn_and_mirror():
-    views = [np.ascontiguousarray(view) for turned in (CLEAR, CLEAR.T) for view in (turned, turned[::-1], turned[:, ::-1], turned[::-1, ::-1])]
+    turned = [np.rot90(side, quarter) for side in (CLEAR, CLEAR[:, ::-1]) for quarter in range(4)]
+    views = [np.ascontiguousarray(view) for view in turned]
     assert len({(view.shape, view.tobytes()) for view in views}) == 8
 
 
@@ -111,7 +112,8 @@ def _covered(triangles, x, y):
 
 # --- rasters: exact but for one dot along the edges -------------------------------------------------
 def pdf_picture(file, tmp_path):
-    subprocess.run([tool("pdftoppm"), "-r", str(DPI), "-gray", "-singlefile", "-aa", "no", "-aaVector", "no", file, tmp_path / "seen"], check=True)
+    sharp = ("-gray", "-singlefile", "-aa", "no", "-aaVector", "no")
+    subprocess.run([tool("pdftoppm"), "-r", str(DPI), *sharp, file, tmp_path / "seen"], check=True)
     return np.asarray(Image.open(tmp_path / "seen.pgm")) < 128
 
 
@@ -126,8 +128,8 @@ def png_picture(file, tmp_path):
 
 
 def gerber_picture(file, tmp_path):
-    subprocess.run([tool("gerbv"), "-x", "png", "-D", str(DPI), "-B", "0", "-b", "#ffffff", "-f", "#000000", "-o", tmp_path / "seen.png", file],
-                   check=True, capture_output=True)
+    look = ("-x", "png", "-D", str(DPI), "-B", "0", "-b", "#ffffff", "-f", "#000000")
+    subprocess.run([tool("gerbv"), *look, "-o", tmp_path / "seen.png", file], check=True, capture_output=True)
     return np.asarray(Image.open(tmp_path / "seen.png").convert("L")) < 128
 
 

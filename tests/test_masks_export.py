@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
+import tomllib
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from firmware_export.masks import font
 from firmware_export.masks.export import HOW_TO_PRINT, MANIFEST, export_mask, job_for, read_back
 from firmware_export.masks.formats import FORMATS
 from firmware_export.masks.layout import INK, lines_nm, nm, pattern_of, sheet_of
 from firmware_export.masks.options import MaskOptions, Process
-from firmware_export.masks.region import difference, from_rectangles, minus, pieces, union
+from firmware_export.masks.region import difference, from_rectangles, minus, pieces, rectangles, union
 from firmware_export.masks.rules import RULES, check
 from firmware_export.masks.stencil import bridges, faults
 from hil import cli
@@ -132,16 +135,11 @@ def test_cells_are_compared_without_the_layout():
 def test_one_nanometre_is_refused(vector):
     available(vector)
     made = job(vector, design_of(F))
-    moved = replace(made, region=from_rectangles(np.array([(*box[:3], box[3] + 1) for box in _boxes(made.region)])))
+    moved = replace(made, region=from_rectangles(np.array([(*box[:3], box[3] + 1) for box in rectangles(made.region).tolist()])))
     if vector == "stl":
         pytest.skip("its 32-bit numbers are refused where they do not hold 1 nm")
     with pytest.raises(PrivcamError, match="places differ"):
         read_back(FORMATS[vector], FORMATS[vector].write(moved), made)
-
-
-def _boxes(region):
-    from firmware_export.masks.region import rectangles
-    return rectangles(region).tolist()
 
 
 # --- all or nothing -------------------------------------------------------------------------------
@@ -289,10 +287,8 @@ def test_a_cell_that_is_no_whole_number_of_dots_is_refused_with_what_fits():
 
 @pytest.mark.parametrize("options, dots", [({"dots_per_cell": 3}, 3), ({"dpi": 2540}, 5), ({"dpi": 508.2}, 1)])
 def test_the_picture_states_its_scale(options, dots):
-    image = pytest.importorskip("PIL.Image")
     made = job("png", design_of(F), MaskOptions(marks=False, **options))
-    import io
-    picture = image.open(io.BytesIO(FORMATS["png"].write(made)))
+    picture = Image.open(io.BytesIO(FORMATS["png"].write(made)))
     per_metre = picture.info["dpi"][0] / 0.0254
     assert per_metre * CELL_M == pytest.approx(dots, rel=1e-3)
     opaque = ~np.asarray(picture)
@@ -324,7 +320,7 @@ def test_sheets_beyond_drawing_are_refused():
         sheet(text_dot_m=1e-2)
 
 
-@pytest.mark.parametrize("data, field", [({"emulsion": "left"}, "emulsion"), ({"border_m": -1}, "border_m"), ({"boarder_m": 1}, "boarder_m")])
+@pytest.mark.parametrize("data, field", [({"emulsion": "left"}, "emulsion"), ({"border_m": -1}, "border_m"), ({"boarder": 1}, "boarder")])
 def test_wrong_options_are_named(data, field):
     with pytest.raises(PrivcamError, match=f"`{field}` is not valid"):
         MaskOptions.checked(data)
@@ -360,6 +356,13 @@ def test_a_process_without_limits_prints_everything():
     assert len(RULES) == len(FINE)
 
 
+def test_the_example_process_is_whole_and_checks_the_example():
+    file = Path(__file__).parents[1] / "examples" / "mask-process.toml"
+    process = Process.load(file)
+    assert set(Process.model_fields) == set(tomllib.loads(file.read_text()))
+    assert [violation.got for violation in check(EXAMPLE, process)] == ["61.538 dots a cell"]  # of 1 um: cells differ by one
+
+
 def test_every_violation_has_its_place_and_width():
     design = design_of(("1111", "1011", "1111", "0000"))
     found = check(design, Process(name="x", minimum_opaque_m=51e-6), MaskOptions(marks=False))
@@ -388,7 +391,8 @@ def test_corner_contacts_have_their_points():
 # --- the command ----------------------------------------------------------------------------------
 def test_the_command_writes_and_the_run_says_so(tmp_path, capsys):
     design_of(F).save(tmp_path / "run" / "design")
-    assert cli.main(["export", "mask", str(tmp_path / "run"), "--format", "svg", "gerber", "--emulsion", "down", "--set", "bleed_m=0.002"]) == 0
+    words = ["--format", "svg", "gerber", "--emulsion", "down", "--set", "bleed_m=0.002"]
+    assert cli.main(["export", "mask", str(tmp_path / "run"), *words]) == 0
     out = tmp_path / "run" / "export" / "mask"
     assert "read back: equal" in capsys.readouterr().out
     manifest, record = (json.loads((out / file).read_text()) for file in (MANIFEST, "run.json"))

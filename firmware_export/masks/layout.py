@@ -141,7 +141,7 @@ def _crosses(field: tuple[int, int], dot: int) -> Integers:
     arm, half = _MARK // 2 * dot, _ARM * dot // 2
     y, x = field[0] - arm, field[1] - arm
     cross = np.array([[-arm, -half, arm, half], [-half, -arm, half, arm]], np.int64)
-    return np.vstack([cross + [sx * x, sy * y, sx * x, sy * y] for sy in (-1, 1) for sx in (-1, 1)])
+    return np.vstack([cross + np.array([sx * x, sy * y] * 2) for sy in (-1, 1) for sx in (-1, 1)])
 
 
 def _letter_f(top: int, dot: int) -> Integers:

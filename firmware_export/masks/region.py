@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,7 +50,7 @@ class Region:
         """Returns the figure with left and right exchanged about x = 0."""
         return Region(-self.x_nm[::-1], self.y_nm, self.covered[:, ::-1])
 
-    def at(self, x_nm: NDArray[np.float64], y_nm: NDArray[np.float64]) -> NDArray[np.bool_]:
+    def at(self, x_nm: NDArray[np.floating[Any]], y_nm: NDArray[np.floating[Any]]) -> NDArray[np.bool_]:
         """Returns whether the points of a raster [row y, column x] are covered."""
         framed = np.pad(self.covered, 1)
         return framed[np.ix_(np.searchsorted(self.y_nm, y_nm, "right"), np.searchsorted(self.x_nm, x_nm, "right"))]

@@ -61,7 +61,7 @@ def _clear_width(pattern: Pattern, process: Process, options: MaskOptions) -> It
 def _corners(pattern: Pattern, process: Process, options: MaskOptions) -> Iterator[Violation]:
     contacts = np.zeros((0, 2), np.int64) if process.corner_contacts else corner_contacts(_framed(pattern, opaque=True))
     for x, y in contacts:
-        yield Violation("corner contact", (y * NM, x * NM), "two parts meet in a corner alone", "sides only")
+        yield Violation("corner contact", (float(y) * NM, float(x) * NM), "two parts meet in a corner alone", "sides only")
 
 
 def _open_fraction(pattern: Pattern, process: Process, options: MaskOptions) -> Iterator[Violation]:
@@ -83,7 +83,7 @@ def _whole_dots(pattern: Pattern, process: Process, options: MaskOptions) -> Ite
         return
     dots, cells = pattern.cell_m * process.dpi / _INCH_M, max(pattern.clear.shape)
     if dots < 0.5 or abs(dots - round(dots)) * cells >= 0.5:
-        yield Violation("cell is no whole number of dots", (pattern.y_nm[0] * NM, pattern.x_nm[0] * NM),
+        yield Violation("cell is no whole number of dots", (float(pattern.y_nm[0]) * NM, float(pattern.x_nm[0]) * NM),
                         f"{dots:.3f} dots a cell", f"multiples of {_INCH_M / process.dpi * 1e6:.3f} um")
 
 
@@ -91,7 +91,7 @@ def _labels(pattern: Pattern, process: Process, options: MaskOptions) -> Iterato
     """Yields one violation where the labels' dots are too small: a film that cannot be read is nobody's."""
     ink, gap = INK * options.text_dot_m, (1 - INK) * options.text_dot_m
     if options.marks and (ink < process.minimum_clear_m or gap < process.minimum_opaque_m):
-        yield Violation("labels too fine", (pattern.y_nm[-1] * NM, 0.0), f"dots of {ink * 1e6:.1f} um, gaps of {gap * 1e6:.1f} um",
+        yield Violation("labels too fine", (float(pattern.y_nm[-1]) * NM, 0.0), f"dots of {ink * 1e6:.1f} um, gaps of {gap * 1e6:.1f} um",
                         f"clear {process.minimum_clear_m * 1e6:g} um, opaque {process.minimum_opaque_m * 1e6:g} um: raise `text_dot_m`")
 
 

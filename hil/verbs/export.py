@@ -16,7 +16,7 @@ FILM = ("gds", "pdf", "svg", "png")  # what needs no thought; stencils and print
 
 def add_arguments(parser: ArgumentParser) -> None:
     """Adds what can be exported and its options."""
-    things = parser.add_subparsers(dest="thing", required=True, metavar="THING", help="what to export; privcam export THING --help says more")
+    things = parser.add_subparsers(dest="thing", required=True, metavar="THING", help="what; privcam export THING --help says more")
     _mask(things.add_parser("mask", help="the mask of a lensless design: film, photomask, stencil or print"))
 
 
@@ -33,7 +33,7 @@ def _mask(parser: ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, default=None, help="folder to write into (default: export/mask in the run)")
     parser.add_argument("--drawn", choices=("format", "clear", "opaque"), default=None,
                         help="what a drawn shape means (default: what the format's process expects)")
-    parser.add_argument("--emulsion", choices=("up", "down"), default=None, help="up faces the sensor; down faces the scene and is mirrored")
+    parser.add_argument("--emulsion", choices=("up", "down"), default=None, help="up faces the sensor; down faces the scene (mirrored)")
     parser.add_argument("--bridge", type=float, default=None, metavar="METRES", dest="bridge_m",
                         help="hold islands of stencils (gerber, stl) by bridges of this width")
     parser.add_argument("--options", type=Path, default=None, help="TOML file of all options (docs/mask-export.md)")

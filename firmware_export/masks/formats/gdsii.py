@@ -40,7 +40,7 @@ def library(job: Job) -> gdstk.Library:
     import gdstk
 
     found = gdstk.Library("PRIVCAM", unit=1e-6, precision=1e-9)
-    cell = found.new_cell(f"MASK_{job.digest[:16]}_{job.drawn}_{job.options.emulsion}".upper())
+    cell = found.new_cell(f"MASK_{job.digest[:12]}_{job.drawn}_{job.options.emulsion}".upper())
     height, width = job.trim_nm
     for layer, shapes in ((DRAWN_LAYER, rectangles(job.region)), (CUT_LAYER, [(-width, -height, width, height)])):
         for left, top, right, bottom in np.asarray(shapes).tolist():
@@ -61,7 +61,7 @@ def read(data: bytes) -> Integers:
         if kind == _XY:
             points = np.frombuffer(content, ">i4").astype(np.int64).reshape(-1, 2)
         if kind == _ENDEL and layer == DRAWN_LAYER and points is not None:
-            edges.append(ring_edges(points[:-1] * [1, -1]))
+            edges.append(ring_edges(points[:-1] * np.array([1, -1])))
         ended = ended or kind == _ENDLIB
     if not ended:
         raise corrupt("it ends too early")

@@ -81,7 +81,7 @@ def _rings(stream: str) -> list[np.ndarray[tuple[int, int], np.dtype[np.float64]
             found.append(np.array(points))
         elif token == _FILL:
             filled += 1
-        elif (token == "cm" and operands != [1, 0, 0, 1, 0, 0]) or token not in (*_IGNORED, "cm") and token[0] != "/":
+        elif (token == "cm" and operands != [1, 0, 0, 1, 0, 0]) or (token not in (*_IGNORED, "cm") and token[0] != "/"):
             raise corrupt("its page holds something else", token)
         operands = [] if token[0] != "/" else operands
     if filled != 1 or any(len(ring) < 4 or ring.shape[1:] != (2,) for ring in found):

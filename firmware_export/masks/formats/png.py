@@ -60,7 +60,7 @@ def write(job: Job) -> bytes:
                            todo="fewer dots a cell, or a smaller border")
     y, x = _on_dots(job, dots)
     rows, columns = ((np.arange(n) - n / 2 + 0.5) for n in (height, width))
-    white = ~Region(2 * x, 2 * y, job.region.covered).at(2 * columns, 2 * rows)  # doubled: half dots are whole
+    white = ~Region((2 * x).astype(np.int64), (2 * y).astype(np.int64), job.region.covered).at(2 * columns, 2 * rows)  # half dots are whole
     lines = np.packbits(white, axis=1)
     raw = np.column_stack([np.zeros(height, np.uint8), lines]).tobytes()
     header = struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0)

@@ -18,7 +18,7 @@ _TOKEN = re.compile(r"[MHVZ]|-?\d+(?:\.\d+)?|\S")
 def write(job: Job) -> bytes:
     """Returns the file: the page is the sheet with its bleed."""
     height, width = (mm(2 * half) for half in job.bleed_nm)
-    path = "".join(_path(ring + [job.bleed_nm[1], job.bleed_nm[0]]) for ring in rings(job.region))
+    path = "".join(_path(ring + np.array([job.bleed_nm[1], job.bleed_nm[0]])) for ring in rings(job.region))
     return (f'<svg xmlns="http://www.w3.org/2000/svg" width="{width}mm" height="{height}mm" viewBox="0 0 {width} {height}">\n'
             f'<title>{job.title}</title>\n'
             f'<path fill="#000" fill-rule="evenodd" shape-rendering="crispEdges" d="{path}"/>\n</svg>\n').encode()
