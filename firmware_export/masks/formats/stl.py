@@ -7,6 +7,9 @@ rectangle's rim takes in all corners that lie on it, and is joined to its middle
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +23,8 @@ _HEADER_BYTES = 80
 _FLOAT_NM = 1  # a coordinate may be off by so much through the 32-bit float
 _VOLUME_TOLERANCE = 1e-5  # of 32-bit coordinates: relative, 2^-24 for each, and cells of a thousandth of the sheet
 Points = NDArray[np.float64]
+Ring = list[tuple[int, int]]
+Groups = dict[int, list[int]]
 
 
 def expected(job: Job) -> Region:
@@ -50,11 +55,12 @@ def body(region: Region, thickness_nm: float) -> Points:
     parts = rectangles(region)
     corners = np.unique(np.vstack([parts[:, [0, 1]], parts[:, [2, 1]], parts[:, [0, 3]], parts[:, [2, 3]]]), axis=0)
     along_y, along_x = _grouped(corners[:, [1, 0]]), _grouped(corners)
-    faces = [_fan(part, along_y, along_x) for part in parts.tolist()]
-    walls = [_split(ring, along_y, along_x) for ring in rings(region)]
-    top = _lifted(np.vstack(faces), thickness_nm)
-    bottom = _lifted(np.vstack(faces), 0.0)[:, ::-1]
-    triangles = np.vstack([top, bottom, *(_wall(ring, thickness_nm) for ring in walls)])
+    rims = [_split([(left, top), (right, top), (right, bottom), (left, bottom)], along_y, along_x)
+            for left, top, right, bottom in parts.tolist()]
+    walls = [_split(ring.tolist(), along_y, along_x) for ring in rings(region)]
+    lid = _fans(parts, rims)
+    bottom_side = _lifted(lid, 0.0)[:, ::-1]
+    triangles = np.vstack([_lifted(lid, thickness_nm), bottom_side, _standing(walls, thickness_nm)])
     return triangles[:, ::-1] * [1, -1, 1]  # y up turns the triangles inside out, the other order of corners back
 
 
@@ -82,57 +88,73 @@ def _rounded(lines_nm: Integers) -> Integers:
     return np.rint((lines_nm * 1e-6).astype(np.float32).astype(np.float64) * 1e6).astype(np.int64)
 
 
-def _grouped(corners: Integers) -> dict[int, Integers]:
+def _grouped(corners: Integers) -> Groups:
     """Returns for each first coordinate the sorted second ones."""
-    corners = corners[np.lexsort((corners[:, 1], corners[:, 0]))]
-    keys, starts = np.unique(corners[:, 0], return_index=True)
-    return dict(zip(keys.tolist(), np.split(corners[:, 1], starts[1:]), strict=True))
+    found: Groups = defaultdict(list)
+    for first, second in corners[np.lexsort((corners[:, 1], corners[:, 0]))].tolist():
+        found[first].append(second)
+    return found
 
 
-def _between(values: Integers, start: int, end: int) -> Integers:
+def _between(values: list[int], start: int, end: int) -> list[int]:
     """Returns the values from start up to, not including, end, in the order of the way."""
-    low, high = min(start, end), max(start, end)
-    inside = values[np.searchsorted(values, low):np.searchsorted(values, high, "right")]
-    return inside[:-1] if start < end else inside[::-1][:-1]
+    inside = values[bisect_left(values, min(start, end)):bisect_right(values, max(start, end))]
+    return inside[:-1] if start < end else inside[:0:-1]
 
 
-def _split(ring: Integers, along_y: dict[int, Integers], along_x: dict[int, Integers]) -> Points:
+def _split(ring: Ring, along_y: Groups, along_x: Groups) -> Ring:
     """Returns a ring with every corner of the mesh that lies on it."""
-    found = []
-    for (x0, y0), (x1, y1) in zip(ring.tolist(), np.roll(ring, -1, axis=0).tolist(), strict=True):
-        steps = _between(along_y[y0], x0, x1) if y0 == y1 else _between(along_x[x0], y0, y1)
-        found.append(np.column_stack([steps, np.full(len(steps), y0)] if y0 == y1 else [np.full(len(steps), x0), steps]))
-    return np.vstack(found).astype(np.float64)
+    found: Ring = []
+    for (x0, y0), (x1, y1) in zip(ring, [*ring[1:], ring[0]], strict=True):
+        if y0 == y1:
+            found += [(x, y0) for x in _between(along_y[y0], x0, x1)]
+        else:
+            found += [(x0, y) for y in _between(along_x[x0], y0, y1)]
+    return found
 
 
-def _fan(part: list[int], along_y: dict[int, Integers], along_x: dict[int, Integers]) -> Points:
-    """Returns the triangles [n, 3, (x, y)] between a rectangle's rim and its middle."""
-    left, top, right, bottom = part
-    rim = _split(np.array([(left, top), (right, top), (right, bottom), (left, bottom)]), along_y, along_x)
-    middle = np.broadcast_to([(left + right) / 2, (top + bottom) / 2], rim.shape)
-    return np.stack([middle, rim, np.roll(rim, -1, axis=0)], axis=1)
+def _steps(rings_of: list[Ring]) -> tuple[Points, Points]:
+    """Returns where each step along the rings begins and where it ends, both [n, (x, y)]."""
+    start = np.array([point for ring in rings_of for point in ring], np.float64).reshape(-1, 2)
+    end = np.array([point for ring in rings_of for point in (*ring[1:], ring[0])], np.float64).reshape(-1, 2)
+    return start, end
+
+
+def _fans(parts: Integers, rims: list[Ring]) -> Points:
+    """Returns the triangles [n, 3, (x, y)] between the rims of rectangles and their middles."""
+    middles = np.repeat((parts[:, :2] + parts[:, 2:]) / 2, [len(rim) for rim in rims], axis=0)
+    return np.stack([middles, *_steps(rims)], axis=1)
 
 
 def _lifted(flat: Points, z: float) -> Points:
     return np.concatenate([flat, np.full((*flat.shape[:2], 1), z)], axis=2)
 
 
-def _wall(ring: Points, thickness_nm: float) -> Points:
-    """Returns the triangles of the wall above a ring."""
-    a = np.column_stack([ring, np.zeros(len(ring))])
-    b, up = np.roll(a, -1, axis=0), np.array([0, 0, thickness_nm])
+def _standing(walls: list[Ring], thickness_nm: float) -> Points:
+    """Returns the triangles of the walls above rings."""
+    a, b = (np.column_stack([points, np.zeros(len(points))]) for points in _steps(walls))
+    up = np.array([0, 0, thickness_nm])
     return np.vstack([np.stack([a, b, b + up], axis=1), np.stack([a, b + up, a + up], axis=1)])
 
 
 def _refuse_open(corners: NDArray[np.float32]) -> None:
     """Raises PrivcamError unless each side of a triangle runs once each way."""
-    _, numbers = np.unique(corners.reshape(-1, 3), axis=0, return_inverse=True)
-    triangles = numbers.reshape(-1, 3).astype(np.int64)
+    numbers = _numbered(corners.reshape(-1, 3))
+    triangles = numbers.reshape(-1, 3)
     start, end = triangles.ravel(), np.roll(triangles, -1, axis=1).ravel()
     count = int(numbers.max(initial=0)) + 1
     there, back = np.sort(start * count + end), np.sort(end * count + start)
     if not len(there) or not np.array_equal(there, back) or (np.diff(there) == 0).any():
         raise corrupt("the body is not closed")
+
+
+def _numbered(points: NDArray[np.float32]) -> Integers:
+    """Returns a number for each point, the same for equal ones."""
+    order = np.lexsort(points.T)
+    changes = (points[order][1:] != points[order][:-1]).any(axis=1)
+    numbers = np.zeros(len(points), np.int64)
+    numbers[order[1:]] = changes.cumsum()
+    return numbers
 
 
 def _refuse_volume(corners: NDArray[np.float32], volume_mm3: float) -> None:
