@@ -1,4 +1,4 @@
-"""Writes `docs/design-file.md` and the two pages of experiment files from the data models, so that they say what the code says.
+"""Writes the pages of the files a person writes (design, experiments, masks) from the data models: they say what the code says.
 
 `make docs` runs it; a test fails when a page is older than its model.
 """
@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from firmware_export.masks.options import MaskOptions, Process
 from optics_sim.clip_experiment import ClipExperiment
 from optics_sim.design import CameraDesign
 from optics_sim.experiment import Experiment
@@ -50,6 +51,22 @@ on clips. This page is generated from `optics_sim/clip_experiment.py` by `make d
 """
 
 
+_MASK_OPTIONS_HEAD = """# The file of mask options
+
+`mask.toml` says how the sheet of a [mask export](mask-export.md) is drawn: `privcam export mask RUN --options mask.toml`.
+This page is generated from `firmware_export/masks/options.py` by `make docs`. Every field may be left out; `--set border_m=3e-3`
+overrides one for one export. Lengths are metres. A field that is not listed here is an error.
+"""
+
+_PROCESS_HEAD = """# The process file
+
+`process.toml` says what a printer or mask shop can make; `privcam export mask RUN --process process.toml` checks the mask
+against it ([mask export](mask-export.md#design-rules)). This page is generated from `firmware_export/masks/options.py` by
+`make docs`; [`examples/mask-process.toml`](../examples/mask-process.toml) is a whole one. Lengths are metres. A limit that is
+left out is not checked. A field that is not listed here is an error.
+"""
+
+
 @dataclass(frozen=True)
 class Page:
     """A page made from a model: where it goes, what stands above the tables, and the name of the file's top level."""
@@ -68,6 +85,8 @@ PAGES = (
     Page(Path(__file__).parent / "design-file.md", CameraDesign, _DESIGN_HEAD, "The design"),
     Page(Path(__file__).parent / "experiment-file.md", Experiment, _EXPERIMENT_HEAD, "The experiment"),
     Page(Path(__file__).parent / "clip-experiment-file.md", ClipExperiment, _CLIP_HEAD, "The experiment"),
+    Page(Path(__file__).parent / "mask-options-file.md", MaskOptions, _MASK_OPTIONS_HEAD, "The sheet"),
+    Page(Path(__file__).parent / "mask-process-file.md", Process, _PROCESS_HEAD, "The process"),
 )
 
 

@@ -1,1 +1,1 @@
-"""What was learned, turned into things one can hold. Empty for now: the exporters join here."""
+"""What was learned, turned into things one can hold: `masks` (films, photomasks, stencils, prints)."""

@@ -35,7 +35,8 @@ def test_import_contracts_are_kept() -> None:
 @pytest.mark.parametrize("module", [
     "optics_sim.design", "optics_sim.frame", "optics_sim.measure", "optics_sim.run", "optics_sim.errors", "calibration",
     "hil.cli", "hil.verbs.doctor", "hil.verbs.lineage", "hil.verbs.sensors", "hil.verbs.study", "hil.verbs.design",
-    "hil.verbs.table", "hil.verbs.snapshot", "optics_sim.encoding", "optics_sim.encoders.bdq_int", "optics_sim.encoders.cost",
+    "hil.verbs.table", "hil.verbs.snapshot", "hil.verbs.export", "firmware_export.masks.export", "firmware_export.masks.rules",
+    "optics_sim.encoding", "optics_sim.encoders.bdq_int", "optics_sim.encoders.cost",
 ])
 def test_light_modules_never_load_torch(module: str) -> None:
     answer = _python(f"import sys, {module}; raise SystemExit(any(m in sys.modules for m in ('torch', 'matplotlib')))")
@@ -144,7 +145,7 @@ def _build() -> ModuleType:
     return build
 
 
-@pytest.mark.parametrize("name", ["design-file.md", "experiment-file.md"])
+@pytest.mark.parametrize("name", ["design-file.md", "experiment-file.md", "mask-options-file.md", "mask-process-file.md"])
 def test_generated_page_is_up_to_date(name: str) -> None:
     build = _build()
     page = next(page for page in build.PAGES if page.target.name == name)

@@ -14,6 +14,7 @@ VERBS: dict[str, str] = {
     "design": "hil.verbs.design",
     "table": "hil.verbs.table",
     "snapshot": "hil.verbs.snapshot",
+    "export": "hil.verbs.export",
     "study": "hil.verbs.study",
     "lineage": "hil.verbs.lineage",
     "sensors": "hil.verbs.sensors",

@@ -47,6 +47,7 @@ ABILITIES = (
     Ability("read designs, sensors, lineage", ("python", "core")),
     Ability("design, train and attack a camera (privcam design, table)", ("python", "core", "torch", "design extra")),
     Ability("attack with a face network from an ONNX file (--verifier)", ("python", "core", "torch", "onnxruntime")),
+    Ability("export a mask in every format (privcam export mask)", ("python", "core", "masks extra")),
     Ability("reproduce the tables on real photographs", ("python", "core", "torch", "design extra", "real data")),
 )
 
@@ -104,6 +105,11 @@ def _design_extra() -> Part:
                      "pip install 'privcam[design]'")
 
 
+def _masks_extra() -> Part:
+    return _together("masks extra", ("gdstk", "reportlab"), "masks as GDSII, OASIS and PDF (SVG, PNG, DXF, Gerber and STL need nothing)",
+                     "pip install 'privcam[masks]'")
+
+
 def _picamera2() -> Part:
     found = _distribution("picamera2") if _importable("picamera2") and _importable("libcamera") else None
     return Part("picamera2 and libcamera", found, "capture on a Raspberry Pi (planned)",
@@ -158,6 +164,7 @@ def _tool(name: str, purpose: str, remedy: str) -> Callable[[], Part]:
 _LOOKS: tuple[Callable[[], Part], ...] = (
     _python, _core, _torch, _design_extra,
     _package("onnxruntime", "attacks by a public face network", "pip install 'privcam[attack]'"),
+    _masks_extra,
     _package("av", "clips from video files", "pip install 'privcam[video]'"),
     _compiler, _bfloat16, _real_data, _picamera2, _serial_ports,
     _package("ai-edge-litert", "runs exported int8 encoders on a PC (planned)", "pip install ai-edge-litert"),

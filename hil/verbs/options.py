@@ -82,7 +82,7 @@ def checked_device(name: str) -> str:
 
 
 def _read(kind: type[File], arguments: Namespace, more: dict[str, Any] | None = None) -> File:
-    overrides = {**(more or {}), **dict(_override(text) for text in arguments.overrides)}
+    overrides = {**(more or {}), **dict(parsed_override(text) for text in arguments.overrides)}
     if arguments.seed is not None:
         overrides["seed"] = arguments.seed
     if arguments.experiment is not None:
@@ -90,7 +90,8 @@ def _read(kind: type[File], arguments: Namespace, more: dict[str, Any] | None = 
     return kind.from_dict({}, overrides)
 
 
-def _override(text: str) -> tuple[str, Any]:
+def parsed_override(text: str) -> tuple[str, Any]:
+    """Returns the name and the value of one `--set PATH=VALUE`; PrivcamError where it is not that."""
     path, equals, value = text.partition("=")
     if not equals:
         raise PrivcamError("an override is PATH=VALUE", got=text, allowed="e.g. training.epochs=40", todo="add the value")

@@ -1,0 +1,77 @@
+"""What a person says about an export: `MaskOptions` (the sheet), `Process` (what a printer can do). Plain data, SI units.
+
+Deliberately not here: what is made of it (`layout`, `rules`).
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from pydantic import Field, ValidationError
+
+from optics_sim.errors import PrivcamError
+from optics_sim.plain import Plain
+
+Drawn = Literal["clear", "opaque"]
+
+
+class OptionFile(Plain):
+    """A small TOML file of one table; every wrong field is a PrivcamError that names it."""
+
+    @classmethod
+    def load(cls, path: Path) -> Self:
+        """Returns the content of a TOML file; PrivcamError when it cannot be read or is not valid."""
+        try:
+            data = tomllib.loads(path.read_text(encoding="utf-8"))
+        except OSError as error:
+            raise PrivcamError("the file cannot be read", got=f"{path}: {error.strerror}", todo="check its name") from None
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise PrivcamError(f"{path} is not valid TOML", got=str(error), todo="mend the file") from None
+        return cls.checked(data)
+
+    @classmethod
+    def checked(cls, data: Mapping[str, Any]) -> Self:
+        """Returns the model of plain data; PrivcamError names the first wrong field."""
+        try:
+            return cls.model_validate(data)
+        except ValidationError as error:
+            first = error.errors()[0]
+            raise PrivcamError(f"`{'.'.join(str(part) for part in first['loc'])}` is not valid", got=first.get("input"),
+                               allowed=first["msg"], todo="see docs/mask-export.md") from None
+
+
+class MaskOptions(OptionFile):
+    """How the sheet is drawn. The pattern itself is the design's and nothing here changes it, but `bridge_m`."""
+
+    drawn: Literal["format", "clear", "opaque"] = Field(
+        "format", description="what a drawn shape means: clear or opaque parts of the mask; `format`: what its process expects")
+    emulsion: Literal["up", "down"] = Field(
+        "up", description="side of the film that carries the image: up faces the sensor (drawn as seen), down faces the scene (mirrored)")
+    marks: bool = Field(True, description="alignment crosses, the F, the scale bar and the labels, all clear in the opaque border")
+    border_m: float = Field(1e-3, ge=0, le=0.1, description="opaque border around the pattern without any mark, and around the marks")
+    bleed_m: float = Field(1e-3, ge=0, le=0.1, description="opaque border beyond the line where the sheet is cut")
+    text_dot_m: float = Field(100e-6, ge=1e-6, le=1e-2, description="distance of the dots that make the labels; a letter is 7 high")
+    scale_bar_m: float = Field(1e-3, ge=1e-5, le=0.1, description="length of the scale bar")
+    dots_per_cell: int = Field(8, ge=1, le=1000, description="PNG: dots along a mask cell, where `dpi` is not given")
+    dpi: float | None = Field(None, gt=0, le=1e6, description="PNG: dots per inch; a cell must be a whole number of them")
+    thickness_m: float = Field(1e-3, ge=1e-6, le=0.1, description="STL: of the sheet")
+    bridge_m: float | None = Field(
+        None, gt=0, le=1e-2, description="Gerber and STL: width of bridges that hold islands; none: islands are refused")
+
+
+class Process(OptionFile):
+    """What a printer or mask shop can make, for `check`. A number nobody measured belongs to nobody: say so in `source`."""
+
+    name: str = Field(description="of the process, for people")
+    source: str = Field("assumed", description="where these numbers come from: a data sheet, a measured sheet")
+    minimum_opaque_m: float = Field(0.0, ge=0, description="narrowest opaque line (the feature, where ink is drawn)")
+    minimum_clear_m: float = Field(0.0, ge=0, description="narrowest clear gap between opaque parts")
+    corner_contacts: bool = Field(True, description="whether parts may meet in a corner alone")
+    open_fraction: tuple[float, float] = Field((0.0, 1.0), description="smallest and largest clear share of the pattern")
+    size_m: tuple[float, float] | None = Field(None, description="largest sheet (height, width); none: any")
+    edge_blur_m: float = Field(0.0, ge=0, description="standard deviation of the edge blur")
+    dot_gain_m: float = Field(0.0, description="how far an opaque edge grows outwards; negative where it shrinks")
+    dpi: float | None = Field(None, gt=0, description="addressable dots per inch; a cell should be a whole number of them")

@@ -1,0 +1,86 @@
+"""`privcam export`: what was designed, as files to print or to flash. Each thing that is exported is one sub-command."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+from typing import Any
+
+from hil.verbs.lineage import design_file
+from hil.verbs.options import parsed_override
+from optics_sim.design import CameraDesign
+
+HELP = "write a design's mask for a printer, a mask shop or a board house"
+FILM = ("gds", "pdf", "svg", "png")  # what needs no thought; stencils and prints ask for bridges
+
+
+def add_arguments(parser: ArgumentParser) -> None:
+    """Adds what can be exported and its options."""
+    things = parser.add_subparsers(dest="thing", required=True, metavar="THING", help="what; privcam export THING --help says more")
+    _mask(things.add_parser("mask", help="the mask of a lensless design: film, photomask, stencil or print"))
+
+
+def run(arguments: Namespace) -> int:
+    """Returns 0 when the files are written and were read back; 1 when the process cannot print the mask."""
+    return {"mask": _run_mask}[arguments.thing](arguments)
+
+
+# --- mask -----------------------------------------------------------------------------------------
+def _mask(parser: ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder, a design folder or a design.toml")
+    parser.add_argument("--format", nargs="+", default=list(FILM), dest="formats", metavar="FORMAT",
+                        help=f"gds oasis pdf svg png dxf gerber stl (default: {' '.join(FILM)})")
+    parser.add_argument("--out", type=Path, default=None, help="folder to write into (default: export/mask in the run)")
+    parser.add_argument("--drawn", choices=("format", "clear", "opaque"), default=None,
+                        help="what a drawn shape means (default: what the format's process expects)")
+    parser.add_argument("--emulsion", choices=("up", "down"), default=None, help="up faces the sensor; down faces the scene (mirrored)")
+    parser.add_argument("--bridge", type=float, default=None, metavar="METRES", dest="bridge_m",
+                        help="hold islands of stencils (gerber, stl) by bridges of this width")
+    parser.add_argument("--options", type=Path, default=None, help="TOML file of all options (docs/mask-export.md)")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="overrides",
+                        help="one option, e.g. --set border_m=3e-3")
+    parser.add_argument("--process", type=Path, default=None, help="TOML file of what the printer can do: the mask is checked first")
+    parser.add_argument("--anyway", action="store_true", help="write although the process cannot print it")
+
+
+def _run_mask(arguments: Namespace) -> int:
+    from firmware_export.masks.export import export_mask
+    from optics_sim.run import Run
+
+    file = design_file(arguments.run)
+    design, options = CameraDesign.load(file), _options(arguments)
+    home = arguments.run if arguments.run.is_dir() else file.parent
+    if _violations(design, options, arguments) and not arguments.anyway:
+        print("nothing written; change the design, choose another process, or add --anyway")
+        return 1
+    out = arguments.out or home / "export" / "mask"
+    with Run(out, "export", vars(arguments)) as record:
+        record.add_input("design", file)
+        made = export_mask(design, arguments.formats, out, options)
+    for entry in made.manifest["files"]:
+        print(f"{out / entry['file']}  {entry['bytes']} bytes, drawn is {entry['drawn']}, read back: {entry['read_back']}")
+    print(f"how to print: {out / 'how-to-print.txt'}")
+    return 0
+
+
+def _options(arguments: Namespace) -> Any:
+    from firmware_export.masks.options import MaskOptions
+
+    read = {} if arguments.options is None else MaskOptions.load(arguments.options).model_dump()
+    given = {name: getattr(arguments, name) for name in ("drawn", "emulsion", "bridge_m") if getattr(arguments, name) is not None}
+    return MaskOptions.checked({**read, **dict(parsed_override(text) for text in arguments.overrides), **given})
+
+
+def _violations(design: CameraDesign, options: Any, arguments: Namespace) -> int:
+    """Returns how many rules of the process the mask breaks, each printed; 0 without a process."""
+    from firmware_export.masks.options import Process
+    from firmware_export.masks.rules import check
+
+    if arguments.process is None:
+        return 0
+    process = Process.load(arguments.process)
+    found = check(design, process, options)
+    for violation in found:
+        print(violation.text())
+    print(f"{len(found)} violations of {process.name} ({process.source})")
+    return len(found)
