@@ -51,7 +51,8 @@ def build_image(board: str, encoder: Path, out: Path, *, build: Literal["release
         raise PrivcamError("tools to build firmware are missing", got=", ".join(missing),
                            todo="install Debian's make, gcc, gcc-arm-none-eabi and libnewlib-arm-none-eabi")
     words = [f"BOARD={board}", f"BUILD={build}", f"ENCODER={_without_spaces(encoder)}", f"OUT={_without_spaces(out)}"]
-    answer = subprocess.run(["make", "--silent", "-C", str(FIRMWARE), *words], capture_output=True, text=True, check=False, timeout=_BUILD_S)
+    command = ["make", "--silent", "-C", str(FIRMWARE), *words]
+    answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_BUILD_S)
     if answer.returncode != 0:
         raise PrivcamError(f"the firmware does not build for {board}", got=answer.stderr.strip()[-2000:])
     return Image(board, out / "firmware.elf", tuple(sorted(out.glob("firmware.*"))))

@@ -18,12 +18,18 @@ _DAMAGED = (Status.BAD_FRAMING, Status.BAD_CRC, Status.OVERSIZED)  # of a packet
 class Port(Protocol):
     """What is used of a pyserial port; `read` waits a short while at most."""
 
-    def read(self, size: int = 1) -> bytes: ...
+    def read(self, size: int = 1) -> bytes:
+        """Returns at most `size` bytes."""
+        ...
 
-    def write(self, data: bytes) -> int | None: ...
+    def write(self, data: bytes) -> int | None:
+        """Returns what pyserial returns; all bytes are on their way."""
+        ...
 
     @property
-    def in_waiting(self) -> int: ...
+    def in_waiting(self) -> int:
+        """Returns the number of bytes that can be read at once."""
+        ...
 
 
 @dataclass
@@ -86,20 +92,22 @@ class Link:
     def _wait(self, request: Packet, deadline_s: float) -> Packet | None:
         """Returns the answer to this very request, or None where it is time to send it again."""
         while self._clock() < deadline_s:
-            answers = [_packet(piece) for piece in self._receive()]
-            for answer in answers:
-                if answer is not None and _answers(answer, request):
+            packets = [packet for piece in self._receive() if (packet := self._packet(piece)) is not None]
+            self.counts.discarded += len(packets)
+            for answer in packets:
+                if _answers(answer, request):
+                    self.counts.discarded -= 1
                     return answer
-            self.counts.discarded += len(answers)
-            if any(answer is not None and answer.sequence == 0 and answer.status in _DAMAGED for answer in answers):
+            if any(answer.sequence == 0 and answer.status in _DAMAGED for answer in packets):
                 return None
         self.counts.timed_out += 1
         return None
 
-
-def _packet(piece: bytes) -> Packet | None:
-    data = unframed(piece)
-    return None if data is None else Packet.from_bytes(data)
+    def _packet(self, piece: bytes) -> Packet | None:
+        data = unframed(piece)
+        packet = None if data is None else Packet.from_bytes(data)
+        self.counts.discarded += packet is None
+        return packet
 
 
 def _answers(answer: Packet, request: Packet) -> bool:

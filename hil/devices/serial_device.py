@@ -149,7 +149,8 @@ class SerialDevice:
     def _checked(self, clip: NDArray[np.int8]) -> NDArray[np.int8]:
         frame_bytes = self.info.frame_bytes
         if clip.dtype != np.int8 or clip.ndim < 2 or clip[:1].size != min(len(clip), 1) * frame_bytes:
-            raise PrivcamError("a clip for this device", got=f"{clip.dtype} {clip.shape}", allowed=f"int8 [T, ...], {frame_bytes} bytes a frame")
+            raise PrivcamError("a clip for this device", got=f"{clip.dtype} {clip.shape}",
+                               allowed=f"int8 [T, ...], {frame_bytes} bytes a frame")
         return np.ascontiguousarray(clip)
 
     def _encode_frame(self, frame: bytes, number: int) -> bytes | None:
