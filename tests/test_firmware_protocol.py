@@ -200,6 +200,30 @@ def test_a_stale_code_cannot_be_fetched() -> None:
     assert answers[-1][4] == Status.NO_CODE
 
 
+def _chunk(sequence: int, start: int, count: int) -> bytes:
+    return request(FRAME, sequence, struct.pack("<I", start) + b"\5" * count)
+
+
+def test_a_chunk_past_the_end_forgets_the_frame() -> None:
+    places = [(0, 512), (512, 512), (1024, 129), (1024, 128)]
+    answers = packets_in(_exchange(*(_chunk(10 + at, *place) for at, place in enumerate(places))))
+    assert [packet[4] for packet in answers] == [Status.OK, Status.OK, Status.BAD_ORDER, Status.BAD_ORDER]
+
+
+def test_a_code_ends_where_it_ends() -> None:
+    asked, codes = good_frames(np.random.default_rng(4), 10)
+    last, past = (request(CODE, 90 + at, struct.pack("<I", CODE_BYTES - 1 + at)) for at in range(2))
+    *_, one, none = packets_in(_exchange(asked, last, past))
+    assert (one[15:-4], none[4], len(none)) == (codes[0, -1:].tobytes(), Status.BAD_ORDER, 11)
+
+
+def test_an_encoder_that_fails_is_told_without_a_byte_of_the_frame() -> None:
+    places = [(0, 512), (512, 512), (1024, 128)]
+    asked = [_chunk(10 + at, *place) for at, place in enumerate(places)]
+    *_, failed, fetched = packets_in(_exchange(*asked, request(CODE, 20, bytes(4)), encoder="failing"))
+    assert (failed[4], len(failed), fetched[4]) == (Status.ENCODER_FAILED, 11, Status.NO_CODE)
+
+
 # --- fuzz -----------------------------------------------------------------------------------------
 def _fuzz(count: int, seed: int) -> int:
     """Malformed inputs in batches, each followed by a good clip; every answer is the twin's. Returns the packets answered."""
