@@ -37,6 +37,7 @@ def test_import_contracts_are_kept() -> None:
     "hil.cli", "hil.verbs.doctor", "hil.verbs.lineage", "hil.verbs.sensors", "hil.verbs.study", "hil.verbs.design",
     "hil.verbs.table", "hil.verbs.snapshot", "hil.verbs.export", "firmware_export.masks.export", "firmware_export.masks.rules",
     "optics_sim.encoding", "optics_sim.encoders.bdq_int", "optics_sim.encoders.cost",
+    "hil.protocols", "hil.devices.serial_device", "hil.devices.emulated_board", "firmware_export.images",
 ])
 def test_light_modules_never_load_torch(module: str) -> None:
     answer = _python(f"import sys, {module}; raise SystemExit(any(m in sys.modules for m in ('torch', 'matplotlib')))")

@@ -1,0 +1,1 @@
+"""Encoders on the other side of a wire."""
