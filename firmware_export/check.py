@@ -45,7 +45,7 @@ def check(graph: Graph) -> list[Problem]:
     for operator in graph.operators:
         tensors = [graph[name] for name in operator.inputs]
         problems += [_problem(operator, why, instead) for why, instead in rule_problems(operator, tensors, graph[operator.output])]
-    return [*problems, *_edge_problems(graph), *_state_problems(graph)]
+    return [*problems, *_edge_problems(graph), *_state_problems(graph), *_difference_problems(graph)]
 
 
 def require(graph: Graph) -> None:
@@ -116,6 +116,15 @@ def _state_problems(graph: Graph) -> Iterator[Problem]:
     used: Sequence[str] = [state.before for state in graph.states]
     if len(set(used)) < len(used):
         yield Problem(graph.name, "two states have one name", "a name for each")
+
+
+def _difference_problems(graph: Graph) -> Iterator[Problem]:
+    smooth = {operator.output for operator in graph.operators if operator.kind == "SMOOTH"}
+    smooth |= {state.before for state in graph.states if state.after in smooth}
+    for operator in graph.operators:
+        for name in operator.inputs[:-1] if operator.kind == "LEVELS" else ():
+            if name not in smooth:
+                yield _problem(operator, f"reads {name}, which may be any 16-bit number", "what SMOOTH writes, or its state")
 
 
 def _meaning(tensor: Tensor) -> tuple[object, ...]:

@@ -22,6 +22,8 @@ WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 FIXED_RANGE = {"LOGISTIC": ((1 / 256,), -128), "TANH": ((1 / 128,), 0)}
 SMOOTH_SUM = 1 << 14
 LEAST_GAP = 1 << 7
+LARGEST_WINDOW = 31
+LARGEST_RESIZE = 1024  # beyond, rounding the step to 1024ths may leave the frame
 
 
 def rule_problems(operator: Operator, tensors: Sequence[Tensor], output: Tensor) -> list[tuple[str, str]]:
@@ -55,6 +57,8 @@ def _shape_rule(operator: Operator, tensors: Sequence[Tensor], output: Tensor) -
         yield "a resize keeps the channels", "as many channels"
     if operator.kind in ("ADD", "SUB", "MUL") and tensors[1].shape not in (tensors[0].shape, (1, 1, 1, tensors[0].shape[3])):
         yield f"shapes {tensors[0].shape} and {tensors[1].shape}", "equal shapes, or a second input of one value a channel"
+    if operator.kind.startswith("RESIZE") and max(output.shape[1:3]) > LARGEST_RESIZE:
+        yield f"a resize to {output.shape[1:3]}", f"at most {LARGEST_RESIZE} pixels a side"
     if operator.kind == "CONCATENATION" and len({tensor.shape[:-1] for tensor in tensors}) > 1:
         yield "frames of several sizes", "one height and width"
     if operator.kind == "MIRROR_PAD" and max(map(max, operator.pads)) >= min(tensors[0].shape[1:3]):
@@ -133,9 +137,9 @@ def _table_rule(operator: Operator, tensors: Sequence[Tensor], output: Tensor) -
 
 def _smooth_rule(operator: Operator, tensors: Sequence[Tensor], output: Tensor) -> Rule:
     weights = tensors[1].data
-    if weights is None or weights.ndim != 1 or len(weights) % 2 == 0 or int(weights.sum()) != SMOOTH_SUM or weights.min() < 0 or (
+    if weights is None or weights.ndim != 1 or len(weights) % 2 == 0 or len(weights) > LARGEST_WINDOW or int(weights.sum()) != SMOOTH_SUM or weights.min() < 0 or (
             weights != weights[::-1]).any():
-        yield "its weights do not keep the light", f"an odd symmetric window of weights of at least 0 that sum to {SMOOTH_SUM}"
+        yield "its weights do not keep the light", f"an odd symmetric window of at most {LARGEST_WINDOW} weights of at least 0 that sum to {SMOOTH_SUM}"
 
 
 def _levels_rule(operator: Operator, tensors: Sequence[Tensor], output: Tensor) -> Rule:
