@@ -11,10 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from importlib import resources
 
+import numpy as np
+
 from firmware_export.arena import blocks, placed
 from firmware_export.c_operators import Call, emitted
 from firmware_export.check import require
-from firmware_export.graph import Graph
+from firmware_export.graph import Graph, Tensor
 
 HEADER = """/* {name}: an integer encoder. Generated; do not edit.
  *
@@ -57,30 +59,24 @@ const char model_digest[] = "privcam design " MODEL_DESIGN " graph " MODEL_GRAPH
 
 {constants}
 
-/* 16-bit elements, so that both kinds of array may lie in it. */
-static int16_t arena[{arena}];
-static uint32_t frames_seen;
-{states}
+{memory}
 
 void model_reset(void)
 {{
-    frames_seen = 0;
 {resets}
 }}
 
 int model_step(const int8_t *input, int8_t *output)
 {{
 {calls}
-{keeps}
-    if (frames_seen < MODEL_WARMUP) {{
+}}
+"""
+ARENA = "/* 16-bit elements, so that both kinds of array may lie in it. */\nstatic int16_t arena[MODEL_ARENA_BYTES / 2];"
+WITHHELD = """    if (frames_seen < MODEL_WARMUP) {
         frames_seen++;
         memset(output, 0, MODEL_OUTPUT_BYTES);
         return 0;
-    }}
-    return 1;
-}}
-"""
-BODY_WITHOUT_WARMUP = BODY.replace("static uint32_t frames_seen;\n", "").replace("    frames_seen = 0;\n", "")
+    }"""
 TYPES = {"int8": "int8_t", "int16": "int16_t"}
 
 
@@ -88,8 +84,9 @@ def c_files(graph: Graph) -> dict[str, bytes]:
     """Returns the four files by name. Raises PrivcamError for a graph that cannot run on a device."""
     require(graph)
     offsets, arena = placed(blocks(graph))
-    calls = [emitted(graph, operator, places(graph, offsets)) for operator in graph.operators]
-    files = {"model.h": _header(graph, arena), "model.c": _body(graph, calls, arena),
+    place = places(graph, offsets)
+    calls = [emitted(graph, operator, place) for operator in graph.operators]
+    files = {"model.h": _header(graph, arena), "model.c": _body(graph, calls, place, arena),
              "kernels.h": _kernel("kernels.h"), "kernels.c": kernels_c({name for call in calls for name in call.kernels})}
     return {name: text.encode() for name, text in files.items()}
 
@@ -128,25 +125,22 @@ def _described(graph: Graph, names: tuple[str, ...]) -> Iterator[str]:
         yield f"{name} {list(graph[name].shape[1:])}"
 
 
-def _body(graph: Graph, calls: list[Call], arena: int) -> str:
-    place = places(graph, placed(blocks(graph))[0])
-    states, resets, keeps = [], [], []
-    for state in graph.states:
-        tensor, name = graph[state.before], f"state_{state.before}"
-        kind, count = TYPES[tensor.dtype], tensor.size_bytes // (2 if tensor.dtype == "int16" else 1)
-        states.append(f"static {kind} {name}[{count}];")
-        resets.append(f"    memset({name}, {tensor.zero_point}, sizeof {name});")
-        keeps.append(f"    memcpy({name}, {place[state.after]}, sizeof {name});")
-    body = BODY if graph.warmup else BODY_WITHOUT_WARMUP
-    text = body.format(name=graph.name, constants="\n".join(part for call in calls for part in call.constants), arena=max(arena // 2, 1),
-                       states="\n".join(states), resets="\n".join(resets), keeps="\n".join(keeps),
-                       calls="\n".join(f"    {line}" for call in calls for line in call.calls))
-    return text if graph.warmup else _without_warmup(text)
+def _body(graph: Graph, calls: list[Call], place: dict[str, str], arena: int) -> str:
+    states = [graph[state.before] for state in graph.states]
+    memory = [ARENA] if arena else []
+    memory += ["static uint32_t frames_seen;"] if graph.warmup else []
+    memory += [f"static {TYPES[tensor.dtype]} state_{tensor.name}[{int(np.prod(tensor.shape))}];" for tensor in states]
+    resets = ["    frames_seen = 0;"] if graph.warmup else []
+    resets += [f"    {_filled(tensor)}" for tensor in states]
+    steps = [f"    {line}" for call in calls for line in call.calls]
+    steps += [f"    memcpy(state_{state.before}, {place[state.after]}, sizeof state_{state.before});" for state in graph.states]
+    steps += [WITHHELD] if graph.warmup else []
+    return BODY.format(name=graph.name, constants="\n".join(part for call in calls for part in call.constants),
+                       memory="\n".join(memory), resets="\n".join(resets), calls="\n".join([*steps, "    return 1;"]))
 
 
-def _without_warmup(text: str) -> str:
-    start = text.index("    if (frames_seen")
-    return text[:start] + text[text.index("    return 1;", start):]
+def _filled(tensor: Tensor) -> str:
+    return f"memset(state_{tensor.name}, {tensor.zero_point}, sizeof state_{tensor.name});"
 
 
 def _kernel(name: str) -> str:
