@@ -1,1 +1,1 @@
-"""What was learned, turned into things one can hold. Empty for now: the exporters join here."""
+"""What was learned, turned into things one can hold: integer networks, as TFLite files and as C (docs/int8.md)."""

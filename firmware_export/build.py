@@ -73,7 +73,7 @@ class GraphBuilder:
         axis = 3 if kind == "DEPTHWISE_CONV_2D" else 0
         weight_name = self.constant(weights, scales, axis)
         input_scale = self.tensors[source].scale[0]
-        bias_name = self.constant(bias, [np.float32(input_scale) * np.float32(value) for value in scales])
+        bias_name = self.constant(bias, [float(np.float32(input_scale) * np.float32(value)) for value in scales])
         return self.add(kind, (source, weight_name, bias_name), scale, zero_point, **options)
 
     def add(self, kind: str, inputs: Sequence[str], scale: float | None = None, zero_point: int | None = None, *,

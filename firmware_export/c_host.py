@@ -22,7 +22,7 @@ from firmware_export.runner import Clip, Runner, checked
 from optics_sim.errors import PrivcamError
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-pedantic", "-O2")
-SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g")
+SANITIZED = ("-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-g", "-O1")
 HARNESS = """#include <stdio.h>
 
 #include "model.h"

@@ -28,7 +28,7 @@ KINDS = (
     "TABLE", "RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR", "AVERAGE_POOL_2D", "MAX_POOL_2D", "CONCATENATION", "RESHAPE", "MEAN",
     "SMOOTH", "LEVELS",
 )
-DTYPES: Mapping[str, type[np.generic]] = {"int8": np.int8, "int16": np.int16, "int32": np.int32}
+DTYPES: Mapping[str, type[np.signedinteger[Any]]] = {"int8": np.int8, "int16": np.int16, "int32": np.int32}
 
 
 @dataclass(frozen=True)

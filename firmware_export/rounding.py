@@ -1,10 +1,10 @@
 """Fixed-point rounding as TFLite's reference kernels define it, on whole arrays.
 
 A real factor is stored as `multiplier * 2**(shift - 31)` with a 32-bit multiplier in [2**30, 2**31). Applying it rounds
-twice: once in the high half of the doubled product, once in the shift to the right. Optimised kernels round once and
+twice: once in the high half of the doubled product (halves up), once in the shift to the right (halves away from zero). Optimised kernels round once and
 differ by one now and then; the reference is what we follow.
-Reference: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference, CVPR
-2018, section 2.2; gemmlowp's SaturatingRoundingDoublingHighMul and RoundingDivideByPOT.
+Reference: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
+CVPR 2018, section 2.2; gemmlowp's SaturatingRoundingDoublingHighMul and RoundingDivideByPOT.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def multiplier(factor: float) -> tuple[int, int]:
 
 
 def doubling_high_multiply(values: Integers, by: Any) -> Integers:
-    """Returns round(values * by / 2**31), halves away from zero, saturated: gemmlowp's first rounding."""
+    """Returns round(values * by / 2**31), halves up, saturated: gemmlowp's first rounding."""
     product = values * by
     nudged = product + np.where(product >= 0, 1 << (WORD - 1), 1 - (1 << (WORD - 1)))
     return np.minimum(truncated_divide(nudged, 1 << WORD), INT32.max)

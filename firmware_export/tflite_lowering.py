@@ -162,7 +162,7 @@ def _part(writer: FileWriter, operator: Operator, value: str, shape: tuple[int, 
 def _levels(writer: FileWriter, graph: Graph, operator: Operator) -> None:
     source, edges = graph[operator.inputs[0]], constant(graph, operator.inputs[-1]).astype(np.int32)
     values = [_cast(writer, name, operator, "int32", source.shape) for name in operator.inputs[:-1]]
-    value = _arithmetic(writer, "SUB", *values, operator) if len(values) == 2 else values[0]
+    value = _arithmetic(writer, "SUB", values[0], values[1], operator) if len(values) == 2 else values[0]
     low = -FURTHEST
     entries = np.searchsorted(edges, np.arange(low, -low + 1), side="left").astype(np.int8)
     table = writer.add_plain(f"{operator.output}_table", entries.shape, "int8", entries)

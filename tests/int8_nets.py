@@ -153,7 +153,8 @@ def cases():
     """Yields (name, graph maker) of every operator with its options, and the composite networks."""
     window = {"same": {}, "valid_stride_2": {"padding": "VALID", "stride": (2, 2)}, "same_stride": {"stride": (2, 3)},
               "dilated": {"dilation": (2, 1), "size": (9, 8)}, "relu": {"activation": "relu"}, "relu6": {"activation": "relu6"},
-              "5x1": {"kernel": (5, 1)}, "1x1": {"kernel": (1, 1)}, "even": {"kernel": (2, 4), "size": (11, 5)}, "one_pixel": {"size": (1, 1)}}
+              "5x1": {"kernel": (5, 1)}, "1x1": {"kernel": (1, 1)}, "even": {"kernel": (2, 4), "size": (11, 5)},
+              "one_pixel": {"size": (1, 1)}}
     for name, options in window.items():
         yield f"conv_{name}", lambda seed, o=options: convolution("CONV_2D", seed, **o)
         if name not in ("5x1", "even"):
@@ -177,7 +178,8 @@ def cases():
                 name = f"{kind.lower()}_{size[0]}x{size[1]}{'_half_pixel' if half else ''}"
                 yield name, lambda seed, k=kind, s=size, h=half: alone(k, seed, shape=(1, *s, 2), half_pixel=h)
     for kind in ("AVERAGE_POOL_2D", "MAX_POOL_2D"):
-        for name, options in (("same", {}), ("valid", {"padding": "VALID"}), ("stride", {"stride": (2, 3)}), ("relu", {"activation": "relu"})):
+        for name, options in {"same": {}, "valid": {"padding": "VALID"}, "stride": {"stride": (2, 3)},
+                              "relu": {"activation": "relu"}}.items():
             yield f"{kind.lower()}_{name}", lambda seed, k=kind, o=options: alone(k, seed, window=(3, 2), **o)
     yield "mean", mean
     yield "concatenation", concatenation

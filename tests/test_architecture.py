@@ -36,6 +36,8 @@ def test_import_contracts_are_kept() -> None:
     "optics_sim.design", "optics_sim.frame", "optics_sim.measure", "optics_sim.run", "optics_sim.errors", "calibration",
     "hil.cli", "hil.verbs.doctor", "hil.verbs.lineage", "hil.verbs.sensors", "hil.verbs.study", "hil.verbs.design",
     "hil.verbs.table", "hil.verbs.snapshot", "optics_sim.encoding", "optics_sim.encoders.bdq_int", "optics_sim.encoders.cost",
+    "firmware_export.int8", "firmware_export.tflite", "firmware_export.c_code", "firmware_export.c_host", "firmware_export.bdq_graph",
+    "firmware_export.golden",
 ])
 def test_light_modules_never_load_torch(module: str) -> None:
     answer = _python(f"import sys, {module}; raise SystemExit(any(m in sys.modules for m in ('torch', 'matplotlib')))")

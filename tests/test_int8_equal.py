@@ -113,8 +113,8 @@ def _halving(kind, scale):
     (smoothed(0, size=(32, 24)), "model.c", "-448,", "-440,"),
     (smoothed(0, size=(32, 24)), "kernels.c", "total = 1 << 5", "total = 0"),
     (bottleneck(0), "model.c", ".out_zero = 5", ".out_zero = 4"),
-], ids=["halves up in a sum", "halves up in a product", "halves up in the first rounding", "a table shifted by one", "a threshold",
-        "a row not rounded", "a zero point"])
+], ids=["halves up in a sum", "halves up in a product", "halves away from zero in the first rounding", "a table shifted by one",
+        "a threshold", "a row not rounded", "a zero point"])
 def test_a_flipped_rounding_or_table_is_seen(graph, name, old, new):
     clip = frames(graph, 0, drawn=30)
     assert not _differs(graph, CArtifact(graph).files, clip)

@@ -7,6 +7,7 @@ import importlib.util
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -30,10 +31,10 @@ LITERT = importlib.util.find_spec("ai_edge_litert") is not None
 
 
 # --- rounding -------------------------------------------------------------------------------------
-def test_halves_go_away_from_zero_in_both_roundings():
+def test_halves_go_up_in_the_first_rounding_and_away_from_zero_in_the_second():
     values = np.array([-6, -2, -1, 1, 2, 6, 5, -5], np.int64)
     assert rounding_divide_by_power(values, 2).tolist() == [-2, -1, 0, 0, 1, 2, 1, -1]
-    assert doubling_high_multiply(np.array([-3, -1, 1, 3], np.int64), 1 << 30).tolist() == [-2, -1, 1, 2]
+    assert doubling_high_multiply(np.array([-3, -1, 1, 3], np.int64), 1 << 30).tolist() == [-1, 0, 1, 2]
 
 
 @given(value=st.integers(-2**24, 2**24), factor=st.floats(1e-6, 1.0))
@@ -52,7 +53,7 @@ def test_logistic_is_monotone_and_symmetric_about_its_middle():
 
 
 # --- determinism ----------------------------------------------------------------------------------
-@pytest.mark.parametrize("name", ["autoencoder", "smooth_levels", "table"])
+@pytest.mark.parametrize("name", ["autoencoder", "conv_same", "table"])
 def test_the_same_graph_gives_the_same_bytes(name):
     first, second = CASES[name](4), CASES[name](4)
     assert first.digest == second.digest != CASES[name](5).digest
@@ -131,7 +132,7 @@ def test_the_arena_holds_its_promise_for_any_lifetimes(drawn):
     offsets, size = placed(wanted)
     for step in range(10):
         used = sorted((offsets[b.name], offsets[b.name] + b.size) for b in wanted if b.first <= step <= b.last)
-        assert all(end <= start for (_, end), (start, _) in zip(used, used[1:], strict=False))
+        assert all(end <= start for (_, end), (start, _) in pairwise(used))
         assert all(end <= size for _, end in used)
 
 

@@ -19,7 +19,7 @@ class MicroArtifact(Runner):
     def __init__(self, graph):
         super().__init__(graph)
         self.files = {f"{graph.name}.tflite": tflite_bytes(graph)}
-        runtime = importlib.import_module("tflite_micro.runtime")
+        runtime = importlib.import_module("tflite_micro").runtime
         self._interpreter = runtime.Interpreter.from_bytes(next(iter(self.files.values())), arena_size=ARENA_BYTES)
         self.start()
 

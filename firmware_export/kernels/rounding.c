@@ -1,4 +1,5 @@
-/* Multiplies by a factor and rounds twice, halves away from zero: in the high half of the doubled product, in the shift. */
+/* Multiplies by a factor and rounds twice: in the high half of the doubled product, halves up (the division cuts towards
+ * zero, which the nudge of a negative product allows for), and in the shift, halves away from zero. */
 int32_t kernel_scaled(int32_t value, factor by)
 {
     const int32_t left = by.shift > 0 ? by.shift : 0, right = by.shift > 0 ? 0 : -by.shift;
