@@ -7,10 +7,10 @@ Bound against floats. `bdq_int` proves |integer - float| < 1 code level before t
 kernel. Codes count thresholds below the value, so the two codes differ by the thresholds in a half-open interval shorter
 than 1; thresholds are at least 2 apart, so it holds one at most: a code is off by one step at most, on every pixel.
 
-Why the state is not int8. A blurred frame rounded to whole code levels is off by up to 1/2, two of them by up to 1; then
-8-bit weights of a two-dimensional window, off by up to half a step of w_max / 127 each, add up to
-255 * sum |w - w_8bit| for a frame that flashes. That alone is `weight_error_codes`: 2.2 code levels at sigma 1 and a window
-of 5, and from 1 on, with the rounding, the interval may hold two thresholds that are 2 apart. In Q7 with 14-bit weights there is no such case,
+Why the state is not int8. A blurred frame rounded to whole code levels is off by up to 1/2, two of them by up to 1. The
+8-bit weights of a two-dimensional window are off by up to half of w_max / 127 each: together 255 * sum |w - w_8bit| for a
+frame that flashes. That alone is `weight_error_codes`: 2.2 code levels at sigma 1 and a window of 5, and from 1 on, with
+the rounding, the interval may hold two thresholds that are 2 apart. In Q7 with 14-bit weights there is no such case,
 the kernel is separable (10 products a pixel, not 25), and the integer encoder stays the one that training was judged by.
 Differences beyond 127 code levels need no saturation: the quantiser reads the whole difference.
 Deliberately not here: BDQ without its quantiser, whose values are no codes of 8 bits.

@@ -14,7 +14,14 @@ from firmware_export.arena import scratch_name
 from firmware_export.c_text import array, braces, structure
 from firmware_export.graph import Graph, Operator, Tensor, constant
 from firmware_export.scaling import (
-    accumulator_factors, bilinear_blends, clamp, function_table, mean_factor, nearest_index, product_factor, sum_factors,
+    accumulator_factors,
+    bilinear_blends,
+    clamp,
+    function_table,
+    mean_factor,
+    nearest_index,
+    product_factor,
+    sum_factors,
 )
 from firmware_export.shapes import window_of, windowed
 

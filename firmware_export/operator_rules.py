@@ -137,9 +137,12 @@ def _table_rule(operator: Operator, tensors: Sequence[Tensor], output: Tensor) -
 
 def _smooth_rule(operator: Operator, tensors: Sequence[Tensor], output: Tensor) -> Rule:
     weights = tensors[1].data
-    if weights is None or weights.ndim != 1 or len(weights) % 2 == 0 or len(weights) > LARGEST_WINDOW or int(weights.sum()) != SMOOTH_SUM or weights.min() < 0 or (
-            weights != weights[::-1]).any():
-        yield "its weights do not keep the light", f"an odd symmetric window of at most {LARGEST_WINDOW} weights of at least 0 that sum to {SMOOTH_SUM}"
+    if weights is None or weights.ndim != 1 or len(weights) % 2 == 0 or len(weights) > LARGEST_WINDOW:
+        yield "its window is not a line of constants", f"an odd number of weights, at most {LARGEST_WINDOW}"
+    elif int(weights.sum()) != SMOOTH_SUM or weights.min() < 0 or (weights != weights[::-1]).any():
+        yield "its weights do not keep the light", f"symmetric weights of at least 0 that sum to {SMOOTH_SUM}"
+    if tensors[0].zero_point:
+        yield f"its frames have zero point {tensors[0].zero_point}", "zero point 0: the readout's codes"
 
 
 def _levels_rule(operator: Operator, tensors: Sequence[Tensor], output: Tensor) -> Rule:

@@ -1,8 +1,8 @@
 """Fixed-point rounding as TFLite's reference kernels define it, on whole arrays.
 
 A real factor is stored as `multiplier * 2**(shift - 31)` with a 32-bit multiplier in [2**30, 2**31). Applying it rounds
-twice: once in the high half of the doubled product (halves up), once in the shift to the right (halves away from zero). Optimised kernels round once and
-differ by one now and then; the reference is what we follow.
+twice: once in the high half of the doubled product (halves up), once in the shift to the right (halves away from zero).
+Optimised kernels round once and differ by one now and then; the reference is what we follow.
 Reference: Jacob et al., Quantization and Training of Neural Networks for Efficient Integer-Arithmetic-Only Inference,
 CVPR 2018, section 2.2; gemmlowp's SaturatingRoundingDoublingHighMul and RoundingDivideByPOT.
 """
