@@ -42,7 +42,7 @@ $(VENV)/.stamp-demo: $(VENV)/.stamp-torch pyproject.toml
 	@touch $@
 
 $(VENV)/.stamp-test: $(VENV)/.stamp-torch pyproject.toml
-	$(PIP) install '$(TORCH)' -e '.[design,attack,masks,test]'
+	$(PIP) install '$(TORCH)' -e '.[design,attack,masks,export,test]'
 	@touch $@ $(VENV)/.stamp-demo
 
 demo: $(VENV)/.stamp-demo
