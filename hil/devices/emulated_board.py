@@ -5,9 +5,11 @@ Deliberately not here: building the image (`firmware_export.images`), and any cl
 
 from __future__ import annotations
 
+import os
 import shutil
 import socket
 import subprocess
+import time
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -16,6 +18,8 @@ from optics_sim.errors import PrivcamError
 
 _QEMU = "qemu-system-arm"
 _GOODBYE_S = 5.0
+_BOOTED_S = 0.5  # of the emulator's processor time: QEMU itself takes a tenth, the firmware's start microseconds
+_STARTS_WITHIN_S = 60.0
 MACHINES = {"mps2-an386": "mps2-an386", "mps2-an500": "mps2-an500", "mps3-an547": "mps3-an547", "stm32f405": "netduinoplus2"}
 """QEMU's machine for each board that it knows."""
 
@@ -55,7 +59,24 @@ class EmulatedBoard:
             self._process.wait()
         self._process = None
 
+    def wait_until_running(self) -> None:
+        """Returns when the emulator has computed for long enough that the firmware listens: what is sent before is lost."""
+        if self._process is None:
+            raise PrivcamError("this board is not running", got="no process", todo="use it inside `with`")
+        spent = Path(f"/proc/{self._process.pid}/stat")
+        deadline = time.monotonic() + _STARTS_WITHIN_S
+        while spent.exists() and _computed_s(spent) < _BOOTED_S and time.monotonic() < deadline:
+            time.sleep(0.02)
+        if not spent.exists():  # no Linux
+            time.sleep(_BOOTED_S)
+
     def _arguments(self, listener: int) -> list[str]:
         counting = ["-icount", "shift=0"] if self._counts_instructions else []
         line = ["-chardev", f"socket,id=line,fd={listener},server=on,wait=off", "-serial", "chardev:line"]
         return ["-M", MACHINES[self._board], "-display", "none", "-monitor", "none", *counting, *line, "-kernel", str(self._image)]
+
+
+def _computed_s(stat: Path) -> float:
+    """Returns the processor time of a process, from its /proc/PID/stat: user and system ticks are the 14th and 15th field."""
+    after_name = stat.read_text(encoding="ascii", errors="replace").rpartition(")")[2].split()
+    return (int(after_name[11]) + int(after_name[12])) / os.sysconf("SC_CLK_TCK")
