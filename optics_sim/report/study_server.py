@@ -33,6 +33,7 @@ class StudyServer(ThreadingHTTPServer):
     """Serves one study folder; `url` is where. Use as a context manager; answers are on the disk before the reply."""
 
     daemon_threads = True
+    request_queue_size = 128  # connections that wait to be accepted: with the usual 5, a busy machine refuses answers
 
     def __init__(self, folder: Path, address: tuple[str, int], *, remote: bool) -> None:
         self.page = (folder / "index.html").read_text(encoding="utf-8")
