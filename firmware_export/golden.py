@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from firmware_export.graph import Graph
 from firmware_export.int8 import Reference
+from optics_sim.design import write_atomically
 from optics_sim.errors import PrivcamError
 
 MANIFEST = "golden.json"
@@ -47,7 +48,7 @@ def write_golden(folder: Path, files: Mapping[str, bytes]) -> None:
     """Writes golden files into a folder, which is made where it is missing; the manifest last."""
     folder.mkdir(parents=True, exist_ok=True)
     for name in sorted(files, key=lambda name: (name == MANIFEST, name)):
-        (folder / name).write_bytes(files[name])
+        write_atomically(folder / name, files[name])
 
 
 def read_golden(folder: Path) -> dict[str, NDArray[Any]]:

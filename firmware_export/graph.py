@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -103,7 +104,7 @@ class Graph:
         """Returns the tensor of a name. Raises KeyError for an unknown one."""
         return self.by_name[name]
 
-    @property
+    @cached_property
     def by_name(self) -> dict[str, Tensor]:
         """Every tensor under its name."""
         return {tensor.name: tensor for tensor in self.tensors}

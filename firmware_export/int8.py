@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_export.graph import DTYPES, Graph, constant
+from firmware_export.graph import Graph, constant
 from firmware_export.int8_kernels import KERNELS
-from firmware_export.runner import Clip, Runner, checked
+from firmware_export.runner import Clip, Runner, blank_states, checked
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -38,7 +38,7 @@ class Reference(Runner):
     def __init__(self, graph: Graph) -> None:
         super().__init__(graph)
         self.files: Mapping[str, bytes] = {}
-        self._states = self._blank()
+        self.start()
 
     def run(self, clip: Clip) -> Arrays:
         """Returns outputs [T - warmup, ...] for inputs [T, ...]; without a state all frames at once."""
@@ -50,14 +50,10 @@ class Reference(Runner):
 
     def start(self) -> None:
         """Forgets every earlier frame."""
-        self._states = self._blank()
+        self._states = blank_states(self.graph)
 
     def step(self, frame: Mapping[str, NDArray[np.int8]]) -> Arrays:
         """Returns the outputs for one frame [1, ...] and keeps the states."""
         found = evaluate(self.graph, {**self._states, **frame})
         self._states = {state.before: found[state.after] for state in self.graph.states}
         return {name: found[name] for name in self.graph.outputs}
-
-    def _blank(self) -> Arrays:
-        before = [self.graph[state.before] for state in self.graph.states]
-        return {tensor.name: np.full(tensor.shape, tensor.zero_point, DTYPES[tensor.dtype]) for tensor in before}

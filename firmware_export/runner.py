@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_export.graph import Graph
+from firmware_export.graph import DTYPES, Graph
 from optics_sim.errors import PrivcamError
 
 Clip = Mapping[str, NDArray[np.int8]]
@@ -53,6 +53,12 @@ class Runner(ABC):
         plane = clip.ndim == 3 and self.graph[name].shape[-1] == 1
         codes = self.run({name: clip[..., None] if plane else clip})[out]
         return codes[..., 0] if plane and codes.ndim == 4 and codes.shape[-1] == 1 else codes
+
+
+def blank_states(graph: Graph) -> dict[str, NDArray[Any]]:
+    """Returns every state as it is before the first frame: zero."""
+    before = [graph[state.before] for state in graph.states]
+    return {tensor.name: np.full(tensor.shape, tensor.zero_point, DTYPES[tensor.dtype]) for tensor in before}
 
 
 def checked(graph: Graph, clip: Clip) -> int:

@@ -19,8 +19,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_export.check import require
-from firmware_export.graph import DTYPES, Graph
-from firmware_export.runner import Runner
+from firmware_export.graph import Graph
+from firmware_export.runner import Runner, blank_states
 from firmware_export.tflite_file import FileWriter
 from firmware_export.tflite_lowering import lower
 from optics_sim.errors import PrivcamError
@@ -74,9 +74,7 @@ class TfliteArtifact(Runner):
 
     def start(self) -> None:
         """Forgets every earlier frame."""
-        before = [self.graph[state.before] for state in self.graph.states]
-        self._states: dict[str, NDArray[Any]] = {
-            tensor.name: np.full(tensor.shape, tensor.zero_point, DTYPES[tensor.dtype]) for tensor in before}
+        self._states = blank_states(self.graph)
 
     def step(self, frame: Mapping[str, NDArray[np.int8]]) -> dict[str, NDArray[Any]]:
         """Returns the outputs for one frame [1, ...] and keeps the states."""

@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 
 from firmware_export.graph import Graph, Operator, Tensor, constant
-from firmware_export.int8_bdq import COLUMN_SHIFT, ROW_SHIFT
 from firmware_export.tflite_file import FileWriter
+from optics_sim.encoders.bdq_int import COLUMN_SHIFT, ROW_SHIFT
 
 FURTHEST = 255 << 7
 """The largest difference of two blurred frames, in Q7."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -22,7 +21,7 @@ from optics_sim.coding import Coding, PixelwiseCoding, Shutter
 from optics_sim.encoding import DegraderEncoder, Encoder, ReadoutEncoder
 from optics_sim.errors import PrivcamError
 from optics_sim.named_file import SHA256_MEANING, NamedFile
-from optics_sim.plain import Plain
+from optics_sim.plain import Plain, toml_of, wrong_field
 
 SCHEMA = 1
 Convolution = Literal["valid", "same", "full", "circular"]
@@ -346,11 +345,9 @@ class CameraDesign(Plain):
         """
         file = path / "design.toml" if path.is_dir() else path
         try:
-            data = tomllib.loads(file.read_text(encoding="utf-8"))
+            data = toml_of(file)
         except FileNotFoundError:
             raise PrivcamError("no design file", got=str(file), todo="give a design.toml or its folder") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise PrivcamError(f"{file} is not valid TOML", got=str(error), todo="mend the file") from None
         return _placed(_validated(data), file.parent)
 
     def _portable(self) -> dict[str, Any]:
@@ -376,10 +373,7 @@ def _validated(data: dict[str, Any]) -> CameraDesign:
     try:
         return CameraDesign.model_validate(data)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"])
-        raise PrivcamError(f"the design's `{where}` is not valid", got=first.get("input"), allowed=first["msg"],
-                           todo="see docs/design-file.md") from None
+        raise wrong_field(error, "the design's ", "docs/design-file.md") from None
 
 
 def _set(data: dict[str, Any], path: str, value: Any) -> None:

@@ -5,7 +5,6 @@ Deliberately not here: what the camera is (`design.toml`) and what is on the tab
 
 from __future__ import annotations
 
-import tomllib
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -13,7 +12,7 @@ import tomli_w
 from pydantic import Field, ValidationError
 
 from optics_sim.errors import PrivcamError
-from optics_sim.plain import Plain
+from optics_sim.plain import Plain, toml_of, wrong_field
 
 ConstraintKind = Literal["none", "sim", "tv", "inv", "rip"]
 
@@ -68,11 +67,9 @@ class ExperimentFile(Plain):
     def load(cls, path: Path, overrides: dict[str, Any] | None = None) -> Self:
         """Returns the experiment of a TOML file with dotted overrides applied; PrivcamError when it is not one."""
         try:
-            return cls.from_dict(tomllib.loads(path.read_text(encoding="utf-8")), overrides)
+            return cls.from_dict(toml_of(path), overrides)
         except FileNotFoundError:
             raise PrivcamError("no experiment file", got=str(path), todo="give an experiment.toml") from None
-        except tomllib.TOMLDecodeError as error:
-            raise PrivcamError(f"{path} is not valid TOML", got=str(error), todo="mend the file") from None
 
     @classmethod
     def from_dict(cls, data: dict[str, Any], overrides: dict[str, Any] | None = None) -> Self:
@@ -89,9 +86,7 @@ class ExperimentFile(Plain):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise PrivcamError(f"the experiment's `{'.'.join(map(str, first['loc']))}` is not valid", got=first.get("input"),
-                               allowed=first["msg"], todo="see docs/experiment-file.md") from None
+            raise wrong_field(error, "the experiment's ", "docs/experiment-file.md") from None
 
     def to_toml(self) -> str:
         """Returns the experiment as TOML text."""

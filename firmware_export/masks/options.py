@@ -5,7 +5,6 @@ Deliberately not here: what is made of it (`layout`, `rules`).
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -13,7 +12,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, ValidationError
 
 from optics_sim.errors import PrivcamError
-from optics_sim.plain import Plain
+from optics_sim.plain import Plain, toml_of, wrong_field
 
 Drawn = Literal["clear", "opaque"]
 
@@ -25,12 +24,9 @@ class OptionFile(Plain):
     def load(cls, path: Path) -> Self:
         """Returns the content of a TOML file; PrivcamError when it cannot be read or is not valid."""
         try:
-            data = tomllib.loads(path.read_text(encoding="utf-8"))
+            return cls.checked(toml_of(path))
         except OSError as error:
             raise PrivcamError("the file cannot be read", got=f"{path}: {error.strerror}", todo="check its name") from None
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise PrivcamError(f"{path} is not valid TOML", got=str(error), todo="mend the file") from None
-        return cls.checked(data)
 
     @classmethod
     def checked(cls, data: Mapping[str, Any]) -> Self:
@@ -38,9 +34,7 @@ class OptionFile(Plain):
         try:
             return cls.model_validate(data)
         except ValidationError as error:
-            first = error.errors()[0]
-            raise PrivcamError(f"`{'.'.join(str(part) for part in first['loc'])}` is not valid", got=first.get("input"),
-                               allowed=first["msg"], todo="see docs/mask-export.md") from None
+            raise wrong_field(error, "", "docs/mask-export.md") from None
 
 
 class MaskOptions(OptionFile):

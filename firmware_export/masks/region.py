@@ -176,10 +176,14 @@ def pieces(region: Region) -> list[Region]:
 
 def corner_contacts(region: Region) -> Integers:
     """Returns the points [n, (x, y)] in nm where two parts of the figure meet in a corner and nothing else."""
-    c = region.covered
-    a, b, d, e = c[:-1, :-1], c[:-1, 1:], c[1:, :-1], c[1:, 1:]
-    rows, columns = np.nonzero((a == e) & (b == d) & (a != b))
+    rows, columns = np.nonzero(diagonal(region.covered))
     return np.column_stack([region.x_nm[columns + 1], region.y_nm[rows + 1]])
+
+
+def diagonal(covered: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Returns for each inner corner of cells [row, column] whether its covered cells lie across it, none beside another."""
+    a, b, c, d = covered[:-1, :-1], covered[:-1, 1:], covered[1:, :-1], covered[1:, 1:]
+    return (a == d) & (b == c) & (a != b)
 
 
 # --- helpers --------------------------------------------------------------------------------------

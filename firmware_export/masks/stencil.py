@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.ndimage import label
 
 from firmware_export.masks.layout import NM, Pattern
-from firmware_export.masks.region import Integers, Region, corner_contacts, pieces, rectangles, spans
+from firmware_export.masks.region import Integers, Region, corner_contacts, diagonal, pieces, rectangles, spans
 from optics_sim.errors import PrivcamError
 
 Bridge = tuple[int, int, int, list[int]]  # length in nm, the two parts it joins, rectangle in nm
@@ -54,17 +54,12 @@ def _parts(clear: NDArray[np.bool_]) -> NDArray[np.int64]:
 def _corners(pattern: Pattern, parts: NDArray[np.int64], leader: list[int], width_nm: int) -> Iterator[Bridge]:
     """Yields the squares of the corner contacts, and joins their parts."""
     half = width_nm // 2
-    for row, column in np.argwhere(_diagonal(parts > 0)).tolist():
+    for row, column in np.argwhere(diagonal(parts > 0)).tolist():
         block = parts[row:row + 2, column:column + 2]
         first, second = (int(part) for part in block[block > 0])
         leader[_root(leader, first)] = _root(leader, second)
         x, y = int(pattern.x_nm[column]), int(pattern.y_nm[row])
         yield 0, first, second, [x - half, y - half, x + half, y + half]
-
-
-def _diagonal(opaque: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    a, b, c, d = opaque[:-1, :-1], opaque[:-1, 1:], opaque[1:, :-1], opaque[1:, 1:]
-    return (a == d) & (b == c) & (a != b)
 
 
 def _straight(pattern: Pattern, parts: NDArray[np.int64], width_nm: int) -> Iterator[Bridge]:

@@ -28,6 +28,8 @@ from optics_sim.errors import PrivcamError
 WEIGHT_BITS = 14
 ROW_BITS = 8
 STATE_BITS = 7
+ROW_SHIFT = WEIGHT_BITS - ROW_BITS
+COLUMN_SHIFT = WEIGHT_BITS + ROW_BITS - STATE_BITS
 ERROR_CODES = 1.0
 """Bound on |integer - float| before the quantiser, in code levels, for the largest kernel.
 
@@ -85,8 +87,7 @@ class IntegerBdq:
                                allowed="int8 [..., h, w]", todo="give the codes as the readout made them")
         if self.weights is None:
             return frame.astype(np.int16) << STATE_BITS
-        row = _weighted(frame, self.weights, -1, WEIGHT_BITS - ROW_BITS)
-        return _weighted(row, self.weights, -2, WEIGHT_BITS + ROW_BITS - STATE_BITS)
+        return blurred(frame, self.weights, rows=-2, columns=-1)
 
     def _code(self, values: NDArray[np.int16]) -> NDArray[Any]:
         if self.thresholds is None:
@@ -109,6 +110,12 @@ def integer_thresholds(thresholds: tuple[float, ...]) -> NDArray[np.int16]:
     """Returns thresholds in Q7, floored and held in int16."""
     limits = np.iinfo(np.int16)
     return np.clip(np.floor(np.array(thresholds) * 2**STATE_BITS), limits.min, limits.max).astype(np.int16)
+
+
+def blurred(frame: NDArray[np.int8], weights: NDArray[np.int16], *, rows: int, columns: int) -> NDArray[np.int16]:
+    """Returns the state in Q7 of frames whose rows and columns lie along these axes: along a row first, then along a column."""
+    along_row = _weighted(frame, weights, columns, ROW_SHIFT)
+    return _weighted(along_row, weights, rows, COLUMN_SHIFT)
 
 
 def _weighted(values: NDArray[Any], weights: NDArray[np.int16], axis: int, shift: int) -> NDArray[np.int16]:

@@ -40,7 +40,7 @@ BLACK_CODE = -128.0
 class _Sides:
     """The camera, the network that shares its aim, and the adversary (none: no one is hidden from).
 
-    `unseen` are the actors whom the network never learns from, and the camera alone does; none: both learn from everyone.
+    `unseen` [k] are the actors whom the network never learns from, and the camera alone does; none: both learn from everyone.
     """
 
     camera: PrivacyCamera
@@ -48,7 +48,7 @@ class _Sides:
     adversary: Recogniser | None
     plan: ClipTraining
     exposure: Callable[[Tensor], Tensor | float]
-    unseen: Tensor | None
+    unseen: Tensor
 
     def see(self, scenes: Tensor, drawn: torch.Generator) -> Tensor:
         """Returns coded images [n, h, w] of clips, with a gradient to code and mask."""
@@ -57,14 +57,14 @@ class _Sides:
 
     def learn(self, batch: Clips, drawn: torch.Generator) -> Losses:
         """Returns the network's loss on the people it may know; the camera does not move."""
-        known = batch if self.unseen is None else batch.take(~torch.isin(batch.actors, self.unseen))
+        known = batch.take(~torch.isin(batch.actors, self.unseen))
         with torch.no_grad():
             images = self.see(known.values, drawn)
         return self._aimed(images, known)
 
     def show(self, batch: Clips, drawn: torch.Generator) -> Losses:
-        """Returns the camera's loss, on the people whom the network does not know."""
-        if self.unseen is not None:
+        """Returns the camera's loss, on the people whom the network does not know where there are any."""
+        if len(self.unseen):
             batch = batch.take(torch.isin(batch.actors, self.unseen))
         images = self.see(batch.values, drawn)
         losses = self._aimed(images, batch)
@@ -129,55 +129,55 @@ def coding_game(camera: PrivacyCamera, aim: Aim, scenes: Clips, plan: ClipTraini
     adversary = None
     if plan.alpha:
         adversary = recogniser(plan.adversary, int(scenes.actors.max()) + 1, torch_generator(seed, "coding", "adversary")).to(device)
-    known, unseen = _apart(scenes, plan)
-    sides = _Sides(camera, _network(aim, camera, scenes, plan, seed), adversary, plan, _full_light(camera, some),
-                   None if unseen is None else unseen.actors.unique())
+    unseen = _unseen(scenes, plan)
+    sides = _Sides(camera, _network(aim, camera, scenes, plan, seed), adversary, plan, _full_light(camera, some), unseen)
     generator = torch_generator(seed, "coding", device=device)
     network_moves, camera_moves = _moves(sides)
 
     def prepare() -> None:
         sides.prepare(some, generator, game.epoch)
 
-    if unseen is None:
-        players = [Player("camera", [camera, sides.network], sides.show, [*network_moves, *camera_moves], prepare=prepare)]
-        deal, steps = dealt(scenes, plan), batches(scenes, plan)
-    else:
+    if len(unseen):
         players = [Player("network", [sides.network], sides.learn, network_moves, prepare=prepare),
                    Player("camera", [camera], sides.show, camera_moves)]
-        deal, steps = _dealt_together(known, unseen, plan)
+        deal, steps = _dealt_together(scenes, unseen, plan)
+    else:
+        players = [Player("camera", [camera, sides.network], sides.show, [*network_moves, *camera_moves], prepare=prepare)]
+        deal, steps = dealt(scenes, plan), batches(scenes, plan)
     if adversary is not None:
         players.append(Player("adversary", [adversary], partial(sides.seek, adversary), [descent(adversary, plan)]))
     game = Game(players, deal, steps, plan.epochs, generator)
     return game
 
 
-def _apart(scenes: Clips, plan: ClipTraining) -> tuple[Clips, Clips | None]:
-    """Returns the clips of people whom the network learns from, and those of the others (None: it learns from everyone)."""
+def _unseen(scenes: Clips, plan: ClipTraining) -> Tensor:
+    """Returns the actors [k] whom the network never learns from; none where it learns from everyone."""
+    actors = torch.arange(int(scenes.actors.max()) + 1, device=scenes.actors.device)
+    people = len(actors)
     if not plan.unseen_people:
-        return scenes, None
-    people = int(scenes.actors.max()) + 1
+        return actors[:0]
     if people < 2:
         raise PrivcamError("a code learns from people whom its network never sees", got=f"{people} person to learn from",
                            allowed="two or more", todo="more people, or --set training.unseen_people=0")
-    unseen = scenes.actors >= people - min(people - 1, max(1, round(plan.unseen_people * people)))
-    return scenes.take(~unseen), scenes.take(unseen)
+    return actors[people - min(people - 1, max(1, round(plan.unseen_people * people))) :]
 
 
-def _dealt_together(known: Clips, unseen: Clips, plan: ClipTraining) -> tuple[Callable[[torch.Generator], Iterator[Clips]], int]:
-    """Returns what deals an epoch's batches, each with clips of both in proportion, and how many batches that are."""
+def _dealt_together(scenes: Clips, unseen: Tensor, plan: ClipTraining) -> tuple[Callable[[torch.Generator], Iterator[Clips]], int]:
+    """Returns what deals an epoch's batches, each with clips of known and unseen people in proportion, and how many they are."""
     if plan.batch < 3:
         raise PrivcamError("a batch holds two clips for the network and one for the code", got=plan.batch, allowed=">= 3",
                            todo="--set training.batch=16")
-    share = len(unseen) / (len(known) + len(unseen))
-    some = min(plan.batch - 2, max(1, round(share * plan.batch)))
-    plans = [plan.model_copy(update={"batch": count}) for count in (plan.batch - some, some)]
-    parts = [dealt(clips, of) for clips, of in zip((known, unseen), plans, strict=True)]
+    theirs = torch.isin(scenes.actors, unseen)
+    some = min(plan.batch - 2, max(1, round(float(theirs.double().mean()) * plan.batch)))
+    parts = [(scenes.take(~theirs), plan.model_copy(update={"batch": plan.batch - some})),
+             (scenes.take(theirs), plan.model_copy(update={"batch": some}))]
+    dealers = [dealt(*part) for part in parts]
 
     def deal(generator: torch.Generator) -> Iterator[Clips]:
-        for mine, theirs in zip(*(part(generator) for part in parts), strict=False):  # the longer one's rest is left out
-            yield joined(mine, theirs)
+        for known, others in zip(*(dealer(generator) for dealer in dealers), strict=False):  # the longer one's rest is left out
+            yield joined(known, others)
 
-    return deal, min(batches(clips, of) for clips, of in zip((known, unseen), plans, strict=True))
+    return deal, min(batches(*part) for part in parts)
 
 
 def _network(aim: Aim, camera: PrivacyCamera, scenes: Clips, plan: ClipTraining, seed: int) -> Recogniser | ClipDecoder:
