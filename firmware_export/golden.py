@@ -8,7 +8,6 @@ Deliberately not here: running a device.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 from collections.abc import Mapping
 from pathlib import Path
@@ -18,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_export.graph import Graph
+from firmware_export.graph_file import npy_bytes
 from firmware_export.int8 import Reference
 from optics_sim.design import write_atomically
 from optics_sim.errors import PrivcamError
@@ -36,8 +36,8 @@ def golden_files(graph: Graph, generator: np.random.Generator, frames: int = 100
     """Returns the files by name: each input and output as NPY, all of them as raw bytes, and a manifest with SHA-256."""
     clip = golden_clip(graph, generator, frames)
     codes = Reference(graph).run(clip)
-    files = {f"{name}.npy": _npy(array) for name, array in (*clip.items(), *codes.items())}
-    files |= {"frames.bin": _interleaved(clip), "codes.bin": _interleaved(codes)}
+    files = {f"{name}.npy": npy_bytes(array) for name, array in (*clip.items(), *codes.items())}
+    files |= {"frames.bin": interleaved(clip), "codes.bin": interleaved(codes)}
     manifest = {"design": graph.design, "graph": graph.digest, "frames": frames, "warmup": graph.warmup,
                 "inputs": graph.inputs, "outputs": graph.outputs,
                 "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}}
@@ -60,6 +60,11 @@ def read_golden(folder: Path) -> dict[str, NDArray[Any]]:
     return {name: np.load(folder / f"{name}.npy", allow_pickle=False) for name in (*manifest["inputs"], *manifest["outputs"])}
 
 
+def interleaved(arrays: Mapping[str, NDArray[Any]]) -> bytes:
+    """Returns arrays [frames, ...] as they go over a wire: frame after frame, array after array in each."""
+    return np.concatenate([array.reshape(len(array), -1) for array in arrays.values()], axis=1).tobytes()
+
+
 def _clip(shape: tuple[int, ...], generator: np.random.Generator, frames: int) -> NDArray[np.int8]:
     awkward = _awkward(shape, generator)
     drawn = generator.integers(-128, 128, (frames, *shape)).astype(np.int8)
@@ -80,13 +85,3 @@ def _awkward(shape: tuple[int, ...], generator: np.random.Generator) -> list[NDA
               np.where(place[0] < shape[0] // 2, -128, 127), generator.integers(-1, 2, shape),
               np.where(generator.random(shape) < 0.5, -128, 127), np.linspace(-128, 127, int(np.prod(shape))).reshape(shape)]
     return [array.astype(np.int8) for array in found]
-
-
-def _npy(array: NDArray[Any]) -> bytes:
-    stream = io.BytesIO()
-    np.save(stream, array, allow_pickle=False)
-    return stream.getvalue()
-
-
-def _interleaved(arrays: Mapping[str, NDArray[Any]]) -> bytes:
-    return np.concatenate([array.reshape(len(array), -1) for array in arrays.values()], axis=1).tobytes()

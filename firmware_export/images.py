@@ -39,11 +39,13 @@ def missing_tools(board: str) -> tuple[str, ...]:
     return tuple(tool for tool in ("make", *compilers) if shutil.which(tool) is None)
 
 
-def build_image(board: str, encoder: Path, out: Path, *, build: Literal["release", "test"] = "release") -> Image:
+def build_image(board: str, encoder: Path, out: Path, *, build: Literal["release", "test"] = "release", project: Path = FIRMWARE) -> Image:
     """Returns the image of an encoder for a board, made in the folder `out`; the same sources give the same bytes anywhere.
 
     `encoder` is a folder with `encoder_sizes.h` and C files that give what `firmware/encoder.h` asks for. A test build has
-    sanitizers on the host. Raises PrivcamError for an unknown board, missing tools, and what the compiler says.
+    sanitizers on the host; `project` is the folder of the C project, or of a copy.
+
+    Raises PrivcamError for an unknown board, missing tools, and what the compiler says.
     """
     if board not in boards():
         raise PrivcamError("a board of the firmware", got=board, allowed=", ".join(boards()))
@@ -51,11 +53,21 @@ def build_image(board: str, encoder: Path, out: Path, *, build: Literal["release
         raise PrivcamError("tools to build firmware are missing", got=", ".join(missing),
                            todo="install Debian's make, gcc, gcc-arm-none-eabi and libnewlib-arm-none-eabi")
     words = [f"BOARD={board}", f"BUILD={build}", f"ENCODER={_without_spaces(encoder)}", f"OUT={_without_spaces(out)}"]
-    command = ["make", "--silent", "-C", str(FIRMWARE), *words]
+    command = ["make", "--silent", "-C", str(project), *words]
     answer = subprocess.run(command, capture_output=True, text=True, check=False, timeout=_BUILD_S)
     if answer.returncode != 0:
         raise PrivcamError(f"the firmware does not build for {board}", got=answer.stderr.strip()[-2000:])
     return Image(board, out / "firmware.elf", tuple(sorted(out.glob("firmware.*"))))
+
+
+def image_sizes(image: Image) -> dict[str, int]:
+    """Returns the bytes of an image by what holds them: `text` (code and constants), `data` (copied to RAM) and `bss` (zeros)."""
+    tool = "size" if image.board == "host" else "arm-none-eabi-size"
+    answer = subprocess.run([tool, "-B", str(image.elf)], capture_output=True, text=True, check=False)
+    if answer.returncode != 0:
+        raise PrivcamError("the sizes of an image cannot be read", got=answer.stderr.strip() or tool, todo="install Debian's binutils")
+    names, values = (line.split()[:3] for line in answer.stdout.splitlines()[:2])
+    return {name: int(value) for name, value in zip(names, values, strict=True)}
 
 
 def _without_spaces(folder: Path) -> Path:

@@ -16,7 +16,7 @@ from typing import Self
 
 from optics_sim.errors import PrivcamError
 
-_QEMU = "qemu-system-arm"
+QEMU = "qemu-system-arm"
 _GOODBYE_S = 5.0
 _BOOTED_S = 0.5  # of the emulator's processor time: QEMU itself takes a tenth, the firmware's start microseconds
 _STARTS_WITHIN_S = 60.0
@@ -38,9 +38,9 @@ class EmulatedBoard:
         self.url = ""
 
     def __enter__(self) -> Self:
-        program = shutil.which(_QEMU)
+        program = shutil.which(QEMU)
         if program is None:
-            raise PrivcamError("the emulator is missing", got=_QEMU, todo="install Debian's qemu-system-arm")
+            raise PrivcamError("the emulator is missing", got=QEMU, todo="install Debian's qemu-system-arm")
         with socket.create_server(("127.0.0.1", 0)) as listener:
             self.url = f"socket://127.0.0.1:{listener.getsockname()[1]}"
             command = [program, *self._arguments(listener.fileno())]

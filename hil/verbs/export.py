@@ -6,11 +6,12 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from hil.verbs import export_encoder
 from hil.verbs.lineage import design_file
 from hil.verbs.options import parsed_override
 from optics_sim.design import CameraDesign
 
-HELP = "write a design's mask for a printer, a mask shop or a board house"
+HELP = "write a design's mask for a print shop, or its encoder for a microcontroller or a Raspberry Pi"
 FILM = ("gds", "pdf", "svg", "png")  # what needs no thought; stencils and prints ask for bridges
 
 
@@ -18,11 +19,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Adds what can be exported and its options."""
     things = parser.add_subparsers(dest="thing", required=True, metavar="THING", help="what; privcam export THING --help says more")
     _mask(things.add_parser("mask", help="the mask of a lensless design: film, photomask, stencil or print"))
+    export_encoder.add_arguments(things.add_parser("encoder", help="what the camera computes: integer network, TFLite, C, firmware"))
 
 
 def run(arguments: Namespace) -> int:
-    """Returns 0 when the files are written and were read back; 1 when the process cannot print the mask."""
-    return {"mask": _run_mask}[arguments.thing](arguments)
+    """Returns 0 when the files are written and checked; 1 when the process cannot print the mask."""
+    return {"mask": _run_mask, "encoder": export_encoder.run}[arguments.thing](arguments)
 
 
 # --- mask -----------------------------------------------------------------------------------------

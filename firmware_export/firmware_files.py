@@ -1,0 +1,50 @@
+"""A generated network as the encoder of the firmware project: the network's C files, and the two that join them to it."""
+
+from __future__ import annotations
+
+from firmware_export.c_code import c_files
+from firmware_export.graph import Graph
+from optics_sim.errors import PrivcamError
+
+SIZES = """/* Generated; do not edit. */
+#include "model.h"
+
+#define ENCODER_FRAME_BYTES ((unsigned)MODEL_INPUT_BYTES)
+#define ENCODER_CODE_BYTES ((unsigned)MODEL_OUTPUT_BYTES)
+"""
+ENCODER = """/* The network of model.c as the firmware's encoder. Generated; do not edit. */
+#include "encoder.h"
+
+/* {design} */
+const uint8_t encoder_digest[32] = {{
+{digest}}};
+
+void encoder_reset(void)
+{{
+    model_reset();
+}}
+
+int encoder_encode(const int8_t *frame, int8_t *code)
+{{
+    return model_step(frame, code) ? 0 : 1;
+}}
+"""
+_PER_LINE = 12
+
+
+def firmware_files(graph: Graph) -> dict[str, bytes]:
+    """Returns the C files of an encoder folder for `images.build_image`, by name.
+
+    Raises PrivcamError for a graph that cannot run on a device, or whose design has no digest.
+    """
+    try:
+        digest = bytes.fromhex(graph.design)
+    except ValueError:
+        digest = b""
+    if len(digest) != 32:
+        raise PrivcamError("firmware names its design by digest", got=graph.design or "no digest", allowed="64 hexadecimal digits",
+                           todo="export from a design, not from a bare network")
+    lines = [digest[start:start + _PER_LINE] for start in range(0, len(digest), _PER_LINE)]
+    table = "".join(f"    {', '.join(f'0x{byte:02x}' for byte in line)},\n" for line in lines)
+    joined = {"encoder_sizes.h": SIZES, "encoder.c": ENCODER.format(design=f"design {graph.design}", digest=table)}
+    return {**c_files(graph), **{name: text.encode() for name, text in joined.items()}}
