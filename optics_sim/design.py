@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pydantic import Field, ValidationError, model_validator
 
 from optics_sim.coding import Coding, PixelwiseCoding, Shutter
-from optics_sim.encoding import DegraderEncoder, Encoder, ReadoutEncoder
+from optics_sim.encoding import Encoder, NetworkWeights, ReadoutEncoder
 from optics_sim.errors import PrivcamError
 from optics_sim.named_file import SHA256_MEANING, NamedFile
 from optics_sim.plain import Plain, toml_of, wrong_field
@@ -302,7 +302,7 @@ class CameraDesign(Plain):
     def files(self) -> tuple[NamedFile, ...]:
         """The files that parts of the design name."""
         parts = (self.optics.pattern if isinstance(self.optics, LenslessOptics) else None, self.coding, self.encoder)
-        named = (part.file for part in parts if isinstance(part, FilePattern | PixelwiseCoding | DegraderEncoder))
+        named = (part.file for part in parts if isinstance(part, FilePattern | PixelwiseCoding | NetworkWeights))
         return tuple(file for file in named if file is not None)
 
     @property

@@ -114,16 +114,12 @@ class MotionNoiseEncoder(Plain):
     iterations: int = Field(3, ge=1, le=20, description="of the flow at each scale")
 
 
-class DegraderEncoder(Plain):
-    """A small residual network on each frame, quantised (after Wu et al., TPAMI 2020, whose network is larger)."""
+class NetworkWeights(Plain):
+    """Weights of a network that is part of an encoder: in a file, or drawn from a seed."""
 
-    kind: Literal["degrader"] = "degrader"
     weights: str = Field("", description="safetensors file, from the design's folder; none: weights drawn from `seed`")
     sha256: str = Field("", description=SHA256_MEANING)
     seed: int = Field(0, description="draws the weights where there is no file")
-    width: int = Field(8, ge=1, description="channels of the first layer; 32 with 5 blocks is Johnson's network")
-    blocks: int = Field(2, ge=0, description="residual blocks")
-    levels: int = Field(16, ge=2, le=256, description="of the code, 0 to levels - 1")
 
     @property
     def file(self) -> NamedFile | None:
@@ -131,8 +127,25 @@ class DegraderEncoder(Plain):
         return NamedFile("encoder.weights", self.weights, self.sha256) if self.weights else None
 
 
+class DegraderEncoder(NetworkWeights):
+    """A small residual network on each frame, quantised (after Wu et al., TPAMI 2020, whose network is larger)."""
+
+    kind: Literal["degrader"] = "degrader"
+    width: int = Field(8, ge=1, description="channels of the first layer; 32 with 5 blocks is Johnson's network")
+    blocks: int = Field(2, ge=0, description="residual blocks")
+    levels: int = Field(16, ge=2, le=256, description="of the code, 0 to levels - 1")
+
+
+class ObfuscatorEncoder(NetworkWeights):
+    """A MobileNet-style autoencoder on each frame, small enough for a microcontroller (after De Coninck et al., 2021)."""
+
+    kind: Literal["obfuscator"] = "obfuscator"
+    width: int = Field(16, ge=2, multiple_of=2, description="channels of the first layer; 16 has 0.15 M parameters")
+    code_channels: int = Field(8, ge=1, description="channels at the narrowest place, an eighth of the size each way")
+
+
 Encoder = Annotated[
     ReadoutEncoder | BdqEncoder | LowResolutionEncoder | BlurEncoder | PixelateEncoder | NoiseEncoder | MotionNoiseEncoder
-    | DegraderEncoder,
+    | DegraderEncoder | ObfuscatorEncoder,
     Field(discriminator="kind"),
 ]

@@ -19,6 +19,7 @@ from optics_sim.encoding import (
     LowResolutionEncoder,
     MotionNoiseEncoder,
     NoiseEncoder,
+    ObfuscatorEncoder,
     PixelateEncoder,
     ReadoutEncoder,
 )
@@ -28,10 +29,10 @@ from optics_sim.learning.pipeline import control_design, exposed, start_design
 SPECS = {
     "readout": ReadoutEncoder(), "bdq": BdqEncoder(input_range=(-60, 60)), "low_resolution": LowResolutionEncoder(factor=4),
     "blur": BlurEncoder(sigma_px=2.0), "pixelate": PixelateEncoder(block_px=5), "noise": NoiseEncoder(sigma=9.0),
-    "motion_noise": MotionNoiseEncoder(), "degrader": DegraderEncoder(),
+    "motion_noise": MotionNoiseEncoder(), "degrader": DegraderEncoder(), "obfuscator": ObfuscatorEncoder(),
 }
 SHAPES = {"bdq": (2, 3, 17, 22), "low_resolution": (2, 4, 4, 5)}
-LEARN_NOTHING = [kind for kind in SPECS if kind not in ("bdq", "degrader")]
+LEARN_NOTHING = [kind for kind in SPECS if kind not in ("bdq", "degrader", "obfuscator")]
 
 
 def generator(seed: int = 0) -> torch.Generator:

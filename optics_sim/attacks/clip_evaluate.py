@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from optics_sim.attacks.clip_faces import judge_faces
 from optics_sim.attacks.clip_identity import ClipView, identity_scores
@@ -35,6 +35,12 @@ SHOWN_CLIPS = 4
 NOBODY = Judges()
 
 
+class StandIn(nn.Module):
+    """What computes an encoder's codes elsewhere than in torch, called as the encoder is; `digest` says what it is."""
+
+    digest: str
+
+
 @torch.no_grad()
 def clip_codes(camera: PrivacyCamera, clips: Clips, generator: torch.Generator, *, hard: bool = True) -> Clips:
     """Returns the finished codes of scene clips, in batches."""
@@ -43,16 +49,19 @@ def clip_codes(camera: PrivacyCamera, clips: Clips, generator: torch.Generator, 
 
 
 def evaluate_clips(label: str, design: CameraDesign, cohort: ClipCohort, experiment: ClipExperiment, *, hard: bool = True,
-                   judges: Judges = NOBODY, folder: Path | None = None, on_epoch: OnEpoch | None = None) -> Row:
+                   judges: Judges = NOBODY, folder: Path | None = None, on_epoch: OnEpoch | None = None,
+                   computed_by: StandIn | None = None) -> Row:
     """Returns the row of a finished camera; read from `folder` when it is there and nothing it depends on has changed.
 
-    `hard=False` judges the codes as they are in training, before they are rounded to levels.
+    `hard=False` judges the codes as they are in training, before they are rounded to levels. `computed_by` computes the codes in
+    the encoder's place: what was exported.
     """
-    key = depends_on(label, design, cohort, experiment, (hard, *judges.digests))
+    stand_in = () if computed_by is None else (computed_by.digest,)
+    key = depends_on(label, design, cohort, experiment, (hard, *judges.digests, *stand_in))
     if folder is not None and (kept := kept_row(folder, key)) is not None:
         return kept
     device = cohort.train.values.device
-    camera = PrivacyCamera.from_design(design).to(device)
+    camera = PrivacyCamera(design, encoder=computed_by).to(device)
     codes = {part: clip_codes(camera, getattr(cohort, part), torch_generator(experiment.seed, "codes", part, device=device), hard=hard)
              for part in PARTS if part != "encoder_train"}
     network = _recogniser(codes["train"], experiment, on_epoch)

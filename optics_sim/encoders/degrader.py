@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-from pathlib import Path
-
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load, save
 from torch import Tensor, nn
 
-from optics_sim.design import write_atomically
+from optics_sim.encoders.kept_weights import KeptWeights
 from optics_sim.encoding import DegraderEncoder
-from optics_sim.errors import PrivcamError
-from optics_sim.learning.recognisers import initialise
-from optics_sim.learning.seeds import torch_generator
 
 
 class _Residual(nn.Module):
@@ -26,7 +19,7 @@ class _Residual(nn.Module):
         return features + self.body(features)
 
 
-class Degrader(nn.Module):
+class Degrader(KeptWeights):
     """Frame plus network(frame), quantised to `levels`: convolutions width, 2 width, 4 width (each half as large), residual
     blocks, and back up.
 
@@ -35,15 +28,14 @@ class Degrader(nn.Module):
     """
 
     def __init__(self, spec: DegraderEncoder) -> None:
-        super().__init__()
-        self.spec = spec
+        super().__init__(spec)
         width = spec.width
         self.down = nn.Sequential(*_layer(1, width, kernel=9), *_layer(width, 2 * width, stride=2),
                                   *_layer(2 * width, 4 * width, stride=2))
         self.middle = nn.Sequential(*(_Residual(4 * width) for _ in range(spec.blocks)))
         self.at_half = nn.Sequential(*_layer(4 * width, 2 * width))
         self.at_full = nn.Sequential(*_layer(2 * width, width), nn.Conv2d(width, 1, 9, padding=4))
-        self._start()
+        self.start("degrader")
 
     def forward(self, codes: Tensor, *, generator: torch.Generator | None = None, hard: bool = True) -> Tensor:
         """Returns codes 0..levels - 1 of readout codes [..., h, w], same shape; hard ones whole, with a gradient straight
@@ -56,27 +48,6 @@ class Degrader(nn.Module):
         level = ((changed * 128 + 128) / 255).clamp(0, 1) * (self.spec.levels - 1)
         whole = level + (level.detach().round() - level.detach()) if hard else level
         return whole.reshape(codes.shape)
-
-    def save(self, file: Path) -> DegraderEncoder:
-        """Writes the weights and returns (and keeps) the spec that names them; saving a design takes them along."""
-        data = save({name: value.detach().contiguous() for name, value in self.state_dict().items()})
-        write_atomically(file, data)
-        self.spec = self.spec.model_copy(update={"weights": str(file), "sha256": hashlib.sha256(data).hexdigest()})
-        return self.spec
-
-    def to_spec(self) -> DegraderEncoder:
-        """Returns the spec; PrivcamError when the weights are no longer those that it names."""
-        named = Degrader(self.spec).state_dict()
-        if not all(torch.equal(value.to("cpu"), named[name]) for name, value in self.state_dict().items()):
-            raise PrivcamError("the degrader's weights are in no file", got=self.spec.weights or "weights of a seed",
-                               todo="call save(file) first")
-        return self.spec
-
-    def _start(self) -> None:
-        if self.spec.file is None:
-            initialise(self, torch_generator(self.spec.seed, "degrader"))
-        else:
-            self.load_state_dict(load(self.spec.file.read()))
 
 
 def _norm(channels: int) -> nn.Module:

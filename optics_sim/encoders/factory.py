@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from optics_sim.encoders.baselines import Blur, LowResolution, MotionNoise, Noise, Pixelate, Readout
 from optics_sim.encoders.bdq import Bdq
 from optics_sim.encoders.degrader import Degrader
+from optics_sim.encoders.obfuscator import Obfuscator
 from optics_sim.encoding import (
     BdqEncoder,
     BlurEncoder,
@@ -18,6 +19,7 @@ from optics_sim.encoding import (
     LowResolutionEncoder,
     MotionNoiseEncoder,
     NoiseEncoder,
+    ObfuscatorEncoder,
     PixelateEncoder,
     ReadoutEncoder,
 )
@@ -50,6 +52,8 @@ def encoder_module(spec: Encoder) -> nn.Module:
             return MotionNoise(spec)
         case DegraderEncoder():
             return Degrader(spec)
+        case ObfuscatorEncoder():
+            return Obfuscator(spec)
     assert_never(spec)
 
 

@@ -8,11 +8,12 @@ from optics_sim.camera import PrivacyCamera
 from optics_sim.clip_experiment import ClipExperiment
 from optics_sim.design import CameraDesign, DefocusOptics, Exposure
 from optics_sim.encoders.bdq import Bdq
-from optics_sim.encoders.degrader import Degrader
 from optics_sim.encoders.factory import encoder_module
+from optics_sim.encoders.kept_weights import KeptWeights
+from optics_sim.encoders.obfuscator import Obfuscator
 from optics_sim.encoding import Encoder
 from optics_sim.learning.clip_cohort import ClipCohort
-from optics_sim.learning.clips import encoder_game, readout_codes
+from optics_sim.learning.clips import encoder_game, picture_game, readout_codes
 from optics_sim.learning.pipeline import WHITE_PHOTONS_PER_PX_S, centred_readout, exposed
 from optics_sim.learning.seeds import torch_generator
 from optics_sim.learning.train import OnEpoch, train
@@ -53,11 +54,14 @@ def learned_encoder(design: CameraDesign, cohort: ClipCohort, experiment: ClipEx
         encoder.measure_range(codes.values)
         encoder.raw_sigma.requires_grad_(experiment.training.learn_sigma and encoder.spec.blur)
     folder.mkdir(parents=True, exist_ok=True)
-    checkpoint = folder / "training.part.safetensors"
+    checkpoint, first = folder / "training.part.safetensors", folder / "pictures.part.safetensors"
+    if isinstance(encoder, Obfuscator):
+        train(picture_game(encoder, codes, experiment.training, experiment.seed), checkpoint=first)
     train(encoder_game(encoder, codes, experiment.training, experiment.seed), checkpoint=checkpoint, on_epoch=on_epoch)
-    if isinstance(encoder, Degrader):
+    if isinstance(encoder, KeptWeights):
         encoder.save(folder / "encoder.safetensors")
     trained = PrivacyCamera(design, encoder=encoder).to_design()
     trained.save(folder)
-    checkpoint.unlink()
+    for part in (checkpoint, first):
+        part.unlink(missing_ok=True)
     return trained

@@ -29,6 +29,7 @@ from optics_sim.learning.train import OnEpoch, half_where_asked, train
 
 EVALUATION_CLIPS = 32
 MOMENTUM = 0.9
+PICTURE_EPOCHS = 40  # of one frame a clip: some hundred steps
 Net = TypeVar("Net", ClipRecogniser, FrameRecogniser, ClipNetwork, Recogniser)
 See = Callable[[Tensor, torch.Generator], Tensor]
 """Codes of dealt values: a camera's of scenes, with the noise that the generator draws."""
@@ -230,6 +231,21 @@ def encoder_game(encoder: nn.Module, codes: Clips, plan: ClipTraining, seed: int
         players.append(Player(f"adversary{number}", [network], partial(sides.seek, adversary), [descent(network, plan)],
                               restart_epochs=plan.restart_epochs, fresh=partial(initialise, network)))
     return Game(players, dealt(codes, plan), batches(codes, plan), plan.epochs, torch_generator(seed, "game", device=device))
+
+
+def picture_game(encoder: nn.Module, codes: Clips, plan: ClipTraining, seed: int) -> Game[Clips]:
+    """Returns the game that an encoder with a network of its own begins with: to give the frame back.
+
+    Then there is something to recognise, and something to hide, from the first step of `encoder_game` on.
+    Reference: Wu et al., TPAMI 2020, section 4, begin their degrader as the identity.
+    """
+    def loss(batch: Clips, drawn: torch.Generator) -> Losses:
+        frames = random_frames(batch.values, 1, drawn)
+        return {"loss": ((encoder(frames, hard=False) - frames) / 128).square().mean()}
+
+    moves = [torch.optim.Adam(encoder.parameters(), plan.encoder_learning_rate)]
+    generator = torch_generator(seed, "game", "picture", device=codes.values.device)
+    return Game([Player("camera", [encoder], loss, moves)], dealt(codes, plan), batches(codes, plan), PICTURE_EPOCHS, generator)
 
 
 def hits(scores: Tensor, labels: Tensor) -> Tensor:

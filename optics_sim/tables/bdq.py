@@ -23,6 +23,7 @@ from optics_sim.encoding import (
     LowResolutionEncoder,
     MotionNoiseEncoder,
     NoiseEncoder,
+    ObfuscatorEncoder,
     PixelateEncoder,
     ReadoutEncoder,
 )
@@ -35,7 +36,7 @@ from optics_sim.tables.clip_rows import ClipSetting, ClipTask, cohort_of, run_cl
 from optics_sim.tables.work import Say
 
 ALPHAS = (0.5, 1.0, 4.0, 8.0)  # beside the experiment's own
-DEGRADER_RATE = 1e-3  # at that of BDQ's 16 numbers a network's codes soon become constant
+NETWORK_RATE = 1e-3  # at that of BDQ's 16 numbers a network's codes soon become constant
 
 
 class Variant(Plain):
@@ -61,9 +62,11 @@ def variants() -> dict[str, Variant]:
     table["BDQ against sums"] = Variant(encoder=_bdq("BDQ"), learned=True, overrides={"adversary_sees": ("frame", "sum")})
     table |= {f"BDQ alpha {alpha:g}": Variant(encoder=_bdq("BDQ"), learned=True, overrides={"alpha": alpha}) for alpha in ALPHAS}
     table |= {f"low resolution {factor}": Variant(encoder=LowResolutionEncoder(factor=factor)) for factor in (4, 8, 16)}
+    slowly = {"encoder_learning_rate": NETWORK_RATE}
     table |= {"blur 4": Variant(encoder=BlurEncoder(sigma_px=4.0)), "pixelate 8": Variant(encoder=PixelateEncoder(block_px=8)),
               "noise 40": Variant(encoder=NoiseEncoder(sigma=40.0)), "motion noise": Variant(encoder=MotionNoiseEncoder()),
-              "degrader": Variant(encoder=DegraderEncoder(), learned=True, overrides={"encoder_learning_rate": DEGRADER_RATE})}
+              "degrader": Variant(encoder=DegraderEncoder(), learned=True, overrides=slowly),
+              "obfuscator": Variant(encoder=ObfuscatorEncoder(), learned=True, overrides=slowly)}
     return table | {control: Variant(encoder=ReadoutEncoder()) for control in ("identity", "black")}
 
 
