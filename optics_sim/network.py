@@ -20,12 +20,11 @@ from numpy.typing import NDArray
 Shape = tuple[int, ...]
 WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 """Operators that read (value, weights, bias)."""
-MOVES = ("PAD", "MIRROR_PAD", "EDGE_PAD", "RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR", "MAX_POOL_2D", "AVERAGE_POOL_2D", "RESHAPE", "RELU",
-         "RELU6")
+MOVES = ("PAD", "MIRROR_PAD", "EDGE_PAD", "RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR", "MAX_POOL_2D", "AVERAGE_POOL_2D", "RESHAPE")
 """Operators of one input that keep its step when they become integer ones."""
 FUSING = (*WEIGHTED, "ADD", "SUB", "MUL")
 """Operators that take relu or relu6 along as their option `activation`."""
-EXPORTED = (*WEIGHTED, *MOVES, "ADD", "SUB", "MUL", "MEAN", "AFFINE", "LOGISTIC", "TANH", "CONCATENATION")
+EXPORTED = (*WEIGHTED, *MOVES, "ADD", "SUB", "MUL", "MEAN", "RELU", "RELU6", "LOGISTIC", "TANH", "CONCATENATION")
 
 
 @dataclass(frozen=True)
@@ -33,8 +32,8 @@ class FloatOperator:
     """One step: its kind, the values and constants it reads, the value it writes, and options (numbers, tuples, words).
 
     Options by kind: stride, dilation (height, width) of convolutions; window, stride of pools; pads ((top, bottom), (left, right))
-    and value of PAD; mode of MIRROR_PAD; half_pixel of resizes; activation (none, relu, relu6) of FUSING; AFFINE reads
-    (value, factor [c], shift [c]).
+    and value of PAD; mode of MIRROR_PAD; half_pixel of resizes; activation (none, relu, relu6) of FUSING. AFFINE reads
+    (value, factor [c], shift [c]); folding leaves none.
     """
 
     kind: str

@@ -3,6 +3,7 @@
     AFFINE after a convolution or dense layer   into its weights and bias (a batch norm in eval)
     AFFINE before one                           likewise, also through a border; PAD then writes the code that means 0
     AFFINE after AFFINE                         one
+    any other AFFINE                            a DEPTHWISE_CONV_2D of one pixel
     RELU, RELU6 after FUSING                    an option of it
 
 A PAD with another value than 0 comes from the last but one alone: a network that standardises its frames pads them with the
@@ -28,7 +29,7 @@ _ACTIVATIONS = {"RELU": "relu", "RELU6": "relu6"}
 
 def folded(network: FloatNetwork) -> FloatNetwork:
     """Returns the network with everything folded that can be."""
-    for rule in (_merge, _into_the_one_before, _into_those_after, _fuse):
+    for rule in (_merge, _into_the_one_before, _into_those_after, _as_convolution, _fuse):
         while (found := _once(network, rule)) is not None:
             network = found
     return network
@@ -57,6 +58,23 @@ def _into_the_one_before(network: FloatNetwork, operator: FloatOperator) -> Floa
     shape[channel_axis(before.kind)] = -1
     terms = {f"{operator.output}_weights": weights * factor.reshape(shape), f"{operator.output}_bias": bias * factor + shift}
     return _joined(network, before, operator, replace(before, inputs=(before.inputs[0], *terms), output=operator.output), terms)
+
+
+def _as_convolution(network: FloatNetwork, operator: FloatOperator) -> FloatNetwork | None:
+    if operator.kind != "AFFINE":
+        return None
+    factor, shift = _terms(network, operator)
+    terms = {f"{operator.output}_weights": factor.reshape(1, 1, 1, -1), f"{operator.output}_bias": shift}
+    options = {"stride": (1, 1), "dilation": (1, 1)}
+    one = FloatOperator("DEPTHWISE_CONV_2D", (operator.inputs[0], *terms), operator.output, options)
+    steps, shapes = [one], dict(network.shapes)
+    if len(network.shapes[operator.output]) == 2:
+        wide, done = f"{operator.output}_wide", f"{operator.output}_scaled"
+        shapes |= {name: (1, 1, 1, len(factor)) for name in (wide, done)}
+        steps = [FloatOperator("RESHAPE", operator.inputs[:1], wide), replace(one, inputs=(wide, *terms), output=done),
+                 FloatOperator("RESHAPE", (done,), operator.output)]
+    operators = tuple(step for other in network.operators for step in (steps if other is operator else [other]))
+    return _rebuilt(replace(network, shapes=shapes), operators, {**network.constants, **terms})
 
 
 def _fuse(network: FloatNetwork, operator: FloatOperator) -> FloatNetwork | None:

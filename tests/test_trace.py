@@ -135,7 +135,7 @@ def test_a_border_within_the_network_keeps_its_zero():
     """A norm before a padded convolution cannot pass the border: what is padded is a normed 0."""
     module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 3, 1, 1))
     network = assert_equal(drawn(module), torch.randn(2, 3, 9, 9, generator=generator()))
-    assert [operator.kind for operator in network.operators] == ["CONV_2D", "AFFINE", "PAD", "CONV_2D"]
+    assert [operator.kind for operator in network.operators] == ["CONV_2D", "DEPTHWISE_CONV_2D", "PAD", "CONV_2D"]
 
 
 def test_a_weight_used_twice_is_folded_each_time():
