@@ -47,14 +47,20 @@ FIXED = {"LOGISTIC": Step(1 / 256, -128), "TANH": Step(1 / 128, 0)}
 
 def planned(network: FloatNetwork, ranges: Mapping[str, Range]) -> Plan:
     """Returns the steps of a folded network of known operators; `ranges` has (least, greatest) of every value."""
-    groups = _Groups(network)
     steps: dict[str, Step] = {}
-    for name in _in_order(network):
-        if name not in steps:
-            members = groups.members(name)
-            step = groups.fixed(name) or step_of([ranges[member] for member in members], _finest(network, name, steps))
-            steps |= {member: step for member in members}
+    for members, fixed in shared(network):
+        step = fixed or step_of([ranges[member] for member in members], _finest(network, members[0], steps))
+        steps |= {member: step for member in members}
     return Plan(steps, dict(_conversions(network, steps)))
+
+
+def shared(network: FloatNetwork) -> list[tuple[tuple[str, ...], Step | None]]:
+    """Returns the groups of values that share a step, in the order in which they are computed, and the step where it is fixed."""
+    groups, found = _Groups(network), {}
+    for name in groups.parent:
+        members = tuple(groups.members(name))
+        found[members] = groups.fixed(name)
+    return list(found.items())
 
 
 def step_of(ranges: list[Range], finest: float = 0.0) -> Step:

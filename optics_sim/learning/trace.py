@@ -70,7 +70,7 @@ class _Recorder(fx.Interpreter):  # type: ignore[misc]  # torch's stubs leave it
         """Returns the node's value, having recorded what it computes."""
         result = super().run_node(node)
         if node.op == "placeholder" and isinstance(result, Tensor):
-            self.live[node] = self.draft.input(node.name, result)
+            self.live[node] = self.draft.input(str(node.target), result)
         elif node.op == "output":
             self._finish(node.args[0])
         elif any(source in self.live for source in node.all_input_nodes) and (shown := _first_tensor(result)) is not None:
