@@ -52,6 +52,10 @@ class GraphBuilder:
         old = self.tensors[like]
         return self._add(Tensor(name, old.shape, old.dtype, old.scale, old.zero_point))
 
+    def carried(self, name: str, shape: Shape, scale: float, zero_point: int) -> str:
+        """Returns the name of a new int8 state whose scale is known before what replaces it. Give it to `keep`."""
+        return self._add(Tensor(name, shape, "int8", (scale32(scale),), zero_point))
+
     def keep(self, before: str, after: str) -> None:
         """Makes `after` the next frame's `before`."""
         self.states.append(State(before, after))

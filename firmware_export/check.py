@@ -21,6 +21,15 @@ INSTEAD = {
     "HARD_SWISH": "TABLE", "PRELU": "relu", "SOFTMAX": "the scores themselves: their order is the same",
     "DIV": "MUL by a constant, or TABLE", "ROUND": "nothing: values are whole already", "FLOOR": "TABLE", "MINIMUM": "relu6, or TABLE",
     "TRANSPOSE_CONV": "RESIZE_NEAREST_NEIGHBOR and CONV_2D", "BATCH_NORM": "fold it into the convolution before it",
+    "GROUPED_CONV_2D": "one group, or one for each channel", "ADAPTIVE_AVERAGE_POOL": "a size that the windows divide, or AVERAGE_POOL_2D",
+    "UNEVEN_AVERAGE_POOL": "AVERAGE_POOL_2D with whole windows", "DILATED_MAX_POOL": "MAX_POOL_2D without dilation",
+    "RESIZE": "nearest, or bilinear with corners not aligned, to a whole size", "BORDER": "zero, reflect or replicate padding",
+    "ORDER": "flatten before a dense layer, and no other order of axes", "TRANSPOSE": "a dense layer after flattening, or the frame itself",
+    "REDUCE": "the mean over height and width", "SLICE": "a CONV_2D for each part", "JOIN": "CONCATENATION of channels",
+    "BROADCAST": "equal shapes, or a second value of one pixel", "DENSE_ALONG_A_ROW": "CONV_2D of one pixel, or flatten first",
+    "CLAMP": "relu, or relu6", "SILU": "relu6, or TABLE", "UNFOLD": "CONV_2D", "PIXEL_UNSHUFFLE": "CONV_2D with a stride",
+    "PIXEL_SHUFFLE": "RESIZE_NEAREST_NEIGHBOR and CONV_2D", "LAYER_NORM": "a batch norm", "GROUP_NORM": "a batch norm",
+    "INSTANCE_NORM2D": "a batch norm",
     "L2_NORMALIZATION": "normalise on the host", "LSTM": "a state and CONV_2D", "ATTENTION": "CONV_2D with a larger window",
 }
 
