@@ -61,6 +61,15 @@ class _Work:
     place: Path
     boards: Sequence[str]
     prove: Prove
+    label: bool
+
+    @property
+    def sent(self) -> Codes:
+        """What firmware sends: the codes, or of scores the number of the highest alone."""
+        if not self.label:
+            return self.codes
+        scores = np.concatenate([array.reshape(len(array), -1) for array in self.codes.values()], axis=1)
+        return {"label": scores.argmax(1)[:, None].astype(np.int8)}
 
 
 def missing(target: str) -> str:
@@ -74,10 +83,11 @@ def targets() -> tuple[str, ...]:
 
 
 def export_encoder(graph: Graph, folder: Path, wanted: Sequence[str], *, on: Sequence[str] = (), prove: Prove | None = None,
-                   frames: int = GOLDEN_FRAMES) -> EncoderExport:
+                   frames: int = GOLDEN_FRAMES, label: bool = False) -> EncoderExport:
     """Returns what was written into `folder`, in place of an earlier export: the `wanted` targets, `mcu` for the boards `on`.
 
-    Everything is written beside the folder, run on the golden frames and compared before the first part takes its place.
+    With `label` firmware sends the number of the highest output alone. Everything is written beside the folder, run on the
+    golden frames and compared before the first part takes its place.
     Raises PrivcamError for a graph that cannot run, an unknown or impossible target, and a code that differs.
     """
     chosen = tuple(dict.fromkeys(wanted))
@@ -86,7 +96,7 @@ def export_encoder(graph: Graph, folder: Path, wanted: Sequence[str], *, on: Seq
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
         place = Path(name) / "export"
         clip = golden_clip(graph, np.random.default_rng(0), frames)
-        work = _Work(graph, clip, Reference(graph).run(clip), place, on, prove or _not_run)
+        work = _Work(graph, clip, Reference(graph).run(clip), place, on, prove or _not_run, label)
         _write(place / GOLDEN, golden_files(graph, np.random.default_rng(0), frames))
         parts = {target: _TARGETS[target][0](work) for target in chosen}
         manifest = _manifest(graph, parts, place)
@@ -121,14 +131,14 @@ def _c(work: _Work) -> dict[str, Any]:
 def _mcu(work: _Work) -> dict[str, Any]:
     home = work.place / "mcu"
     shutil.copytree(FIRMWARE, home / "project")
-    _write(home / "encoder", firmware_files(work.graph))
+    _write(home / "encoder", firmware_files(work.graph, label=work.label))
     found = {}
     for board in work.boards:
         image = build_image(board, home / "encoder", home / board, project=home / "project")
         shutil.rmtree(home / board / "objects")
-        found[board] = {"checked": work.prove(image, work.graph, work.clip, work.codes), "bytes": image_sizes(image)}
+        found[board] = {"checked": work.prove(image, work.graph, work.clip, work.sent), "bytes": image_sizes(image)}
     _write(home, {"how-to-flash.txt": _how_to_flash(work).encode()})
-    return {"boards": found}
+    return {"boards": found, "sends": "label" if work.label else "codes"}
 
 
 def _lacks_nothing() -> str:

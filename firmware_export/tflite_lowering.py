@@ -5,6 +5,8 @@
     SMOOTH     the border repeated; for each axis: SLICE for each place of the window, ADD of mirrored places, MUL by
                weights, ADD, all int32; QUANTIZE for the shift: every kernel of every runtime agrees
     LEVELS     SUB of int32, GATHER from a table of every difference there can be
+    FULLY_CONNECTED  a CONV_2D of one pixel between two RESHAPEs: LiteRT's reference kernel of a dense layer with a scale for
+               each output rounds once where every other reference kernel, and TFLite-Micro's dense layer, rounds twice
 
 Deliberately not here: packing (`tflite_file`).
 """
@@ -45,6 +47,19 @@ def _convolution(writer: FileWriter, graph: Graph, operator: Operator) -> None:
         values["depthMultiplier"] = graph[operator.inputs[1]].shape[3] // graph[operator.inputs[0]].shape[3]
     name = {"CONV_2D": "Conv2DOptions", "DEPTHWISE_CONV_2D": "DepthwiseConv2DOptions"}[operator.kind]
     writer.add_operator(operator.kind, operator.inputs, operator.output, name, **values)
+
+
+def _dense(writer: FileWriter, graph: Graph, operator: Operator) -> None:
+    source, weights, bias = (graph[name] for name in operator.inputs)
+    outputs, inputs = weights.shape
+    writer.tensors[writer.places[weights.name]].shape = [outputs, 1, 1, inputs]
+    pixel = Tensor(f"{operator.output}_pixel", (1, 1, 1, inputs), source.dtype, source.scale, source.zero_point)
+    output = graph[operator.output]
+    found = Tensor(f"{operator.output}_found", (1, 1, 1, outputs), output.dtype, output.scale, output.zero_point)
+    _reshaped(writer, source.name, writer.add_tensor(pixel), pixel.shape)
+    writer.add_operator("CONV_2D", (pixel.name, weights.name, bias.name), writer.add_tensor(found), "Conv2DOptions",
+                        **_window_options(writer, operator), dilationHFactor=1, dilationWFactor=1)
+    _reshaped(writer, found.name, output.name, output.shape)
 
 
 def _pool(writer: FileWriter, graph: Graph, operator: Operator) -> None:
@@ -97,9 +112,12 @@ def _concatenation(writer: FileWriter, graph: Graph, operator: Operator) -> None
 
 
 def _reshape(writer: FileWriter, graph: Graph, operator: Operator) -> None:
-    shape = _ints(writer, operator, "shape", graph[operator.output].shape)
-    writer.add_operator("RESHAPE", (*operator.inputs, shape), operator.output, "ReshapeOptions",
-                        newShape=list(graph[operator.output].shape))
+    _reshaped(writer, operator.inputs[0], operator.output, graph[operator.output].shape)
+
+
+def _reshaped(writer: FileWriter, source: str, output: str, shape: tuple[int, ...]) -> None:
+    sides = writer.add_plain(f"{output}_shape", (len(shape),), "int32", np.array(shape, np.int32))
+    writer.add_operator("RESHAPE", (source, sides), output, "ReshapeOptions", newShape=list(shape))
 
 
 def _mean(writer: FileWriter, graph: Graph, operator: Operator) -> None:
@@ -202,7 +220,7 @@ def _ints(writer: FileWriter, operator: Operator, name: str, values: Any) -> str
 
 
 _LOWERINGS: Mapping[str, Lowering] = {
-    "CONV_2D": _convolution, "DEPTHWISE_CONV_2D": _convolution, "FULLY_CONNECTED": _activated("FullyConnectedOptions"),
+    "CONV_2D": _convolution, "DEPTHWISE_CONV_2D": _convolution, "FULLY_CONNECTED": _dense,
     "ADD": _activated("AddOptions"), "SUB": _activated("SubOptions"), "MUL": _activated("MulOptions"), "LOGISTIC": _plain,
     "TANH": _plain, "TABLE": _table, "PAD": _pad, "MIRROR_PAD": _pad, "EDGE_PAD": _edge_pad, "RESIZE_NEAREST_NEIGHBOR": _resize,
     "RESIZE_BILINEAR": _resize, "AVERAGE_POOL_2D": _pool, "MAX_POOL_2D": _pool, "CONCATENATION": _concatenation,

@@ -1,0 +1,142 @@
+"""From a run to the integer graph of what its camera computes: the encoder, or the recogniser behind the readout.
+
+Deliberately not here: graphs that need no frames (`firmware_export.encoders`), what is made of a graph (`firmware_export.package`).
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from firmware_export.check import Problem
+from firmware_export.encoders import encoder_graph
+from firmware_export.graph import Graph
+from firmware_export.quantise import Quantised, network_problems, quantised
+from optics_sim.camera import PrivacyCamera
+from optics_sim.data.clips import is_clip_source, load_clips
+from optics_sim.design import CameraDesign
+from optics_sim.encoders.obfuscator import Obfuscator
+from optics_sim.encoding import ObfuscatorEncoder, ReadoutEncoder
+from optics_sim.errors import PrivcamError
+from optics_sim.learning.recognisers import RECOGNISERS, Recogniser
+from optics_sim.learning.seeds import torch_generator
+from optics_sim.learning.trace import traced
+from optics_sim.network import FloatNetwork
+
+CLIP_FRAMES = 16
+LARGEST_LABEL = 127
+Frames = NDArray[np.int8]
+
+
+def graph_of(design: CameraDesign, frames: Frames | None = None) -> Graph:
+    """Returns the graph of a design's encoder; a network's steps are chosen by `frames` [n, h, w] of readout codes.
+
+    Raises PrivcamError with every reason why it has none, or without frames where they are needed.
+    """
+    if not needs_frames(design):
+        return encoder_graph(design)
+    if frames is None:
+        raise PrivcamError("the steps of a network's integers are chosen by frames", got="none", todo="give --data")
+    return quantised_encoder(design, frames).graph
+
+
+def needs_frames(design: CameraDesign) -> bool:
+    """Returns whether the encoder is a network, whose integers are chosen by what its layers do on frames."""
+    return isinstance(design.encoder, ObfuscatorEncoder)
+
+
+def quantised_encoder(design: CameraDesign, frames: Frames) -> Quantised:
+    """Returns graph and report of an encoder that is a network."""
+    return quantised(encoder_network(design), frames, design=design.digest)
+
+
+def encoder_network(design: CameraDesign) -> FloatNetwork:
+    """Returns the float network of an obfuscator for its readout's frames."""
+    if not isinstance(design.encoder, ObfuscatorEncoder):
+        raise PrivcamError("this encoder is no network", got=design.encoder.kind, allowed="obfuscator")
+    size = design.readout.shape
+    return traced(Obfuscator(design.encoder).plain(size), torch.zeros(1, 1, *size), name="obfuscator")
+
+
+# --- the recogniser -------------------------------------------------------------------------------
+def recogniser_network(design: CameraDesign, recogniser: nn.Module) -> FloatNetwork:
+    """Returns the float network of a recogniser of single codes."""
+    return traced(recogniser, torch.zeros(1, *design.readout.shape), name="recogniser")
+
+
+def recogniser_problems(design: CameraDesign, recogniser: nn.Module) -> list[Problem]:
+    """Returns every reason why a recogniser cannot be exported."""
+    return network_problems(recogniser_network(design, recogniser))
+
+
+def quantised_recogniser(design: CameraDesign, recogniser: nn.Module, frames: Frames) -> Quantised:
+    """Returns graph and report of a recogniser of single codes; its output is a score for each class.
+
+    Raises PrivcamError where the design has an encoder between readout and recogniser.
+    """
+    if not isinstance(design.encoder, ReadoutEncoder) or design.coding is not None:
+        raise PrivcamError("labels are exported from readout and recogniser alone", got=f"encoder {design.encoder.kind}"
+                           + (", coded exposure" if design.coding else ""), allowed="encoder readout",
+                           todo="export the codes (--emit codes) and recognise them where they arrive")
+    return quantised(recogniser_network(design, recogniser), frames, design=design.digest)
+
+
+def kept_recogniser(file: Path) -> Recogniser:
+    """Returns the recogniser of a run's `recogniser.safetensors`, its kind told by its weights. Raises PrivcamError for another."""
+    if not file.is_file():
+        raise PrivcamError("this run keeps no recogniser", got=file, todo="name a run of `privcam design`")
+    state = load_file(file)
+    classes = len(state["head.weight"]) if "head.weight" in state else 0
+    for make in RECOGNISERS.values() if classes else ():
+        found = make(classes)
+        if _shapes(found.state_dict()) == _shapes(state):
+            found.load_state_dict(state)
+            return found.eval()
+    raise PrivcamError("this recogniser is of no kind that looks at one code", got=file, allowed=sorted(RECOGNISERS),
+                       todo="export the codes (--emit codes): a network of clips stays on the host")
+
+
+def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(value.shape) for name, value in state.items()}
+
+
+# --- frames ---------------------------------------------------------------------------------------
+def data_of(run: Path) -> str | None:
+    """Returns the data that a run, or the table around it, was made on; None where no record says it."""
+    for folder in (run, *run.resolve().parents[:2]):
+        if (folder / "run.json").is_file():
+            told = json.loads((folder / "run.json").read_text(encoding="utf-8")).get("arguments", {})
+            if told.get("synthetic") or told.get("synthetic_clips"):
+                from hil.verbs.design import SYNTHETIC, SYNTHETIC_CLIPS
+
+                return SYNTHETIC if told.get("synthetic") else SYNTHETIC_CLIPS
+            if told.get("data"):
+                return str(told["data"])
+    return None
+
+
+def readout_frames(design: CameraDesign, data: str, count: int, seed: int = 0) -> Frames:
+    """Returns readout codes [count, h, w] of pictures or frames of a data set, evenly chosen, seen by the design's camera.
+
+    With an exposure code each is of one clip.
+    """
+    clips = is_clip_source(data)
+    if clips:
+        shown = torch.from_numpy(load_clips(data, frames=CLIP_FRAMES, windows=1).gray(design.scene, CLIP_FRAMES))
+        scenes = shown if design.coding is not None else shown.flatten(0, 1)
+    else:
+        from optics_sim.tables.lensless import load_faces
+
+        scenes = torch.from_numpy(load_faces(data).gray(design.scene))
+    scenes = scenes[torch.linspace(0, len(scenes) - 1, min(count, len(scenes))).round().long()]
+    camera = PrivacyCamera.from_design(design)
+    generator = torch_generator(seed, "calibration")
+    with torch.no_grad():
+        parts = [camera.sensor.code(camera.capture(part, generator=generator)) for part in scenes.split(64)]
+    return torch.cat(parts).to(torch.int8).numpy()
