@@ -9,6 +9,7 @@ from typing import Any
 from hil.verbs.lineage import design_file
 from hil.verbs.options import parsed_override
 from optics_sim.design import CameraDesign
+from optics_sim.errors import PrivcamError
 
 HELP = "write a design's mask for a printer, a mask shop or a board house"
 FILM = ("gds", "pdf", "svg", "png")  # what needs no thought; stencils and prints ask for bridges
@@ -40,6 +41,7 @@ def _mask(parser: ArgumentParser) -> None:
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", dest="overrides",
                         help="one option, e.g. --set border_m=3e-3")
     parser.add_argument("--process", type=Path, default=None, help="TOML file of what the printer can do: the mask is checked first")
+    parser.add_argument("--compensate", action="store_true", help="draw against the dot gain that the process file states")
     parser.add_argument("--anyway", action="store_true", help="write although the process cannot print it")
 
 
@@ -48,7 +50,7 @@ def _run_mask(arguments: Namespace) -> int:
     from optics_sim.run import Run
 
     file = design_file(arguments.run)
-    design, options = CameraDesign.load(file), _options(arguments)
+    design, options, compensation = CameraDesign.load(file), _options(arguments), _compensation(arguments)
     home = arguments.run if arguments.run.is_dir() else file.parent
     if _violations(design, options, arguments) and not arguments.anyway:
         print("nothing written; change the design, choose another process, or add --anyway")
@@ -56,11 +58,23 @@ def _run_mask(arguments: Namespace) -> int:
     out = arguments.out or home / "export" / "mask"
     with Run(out, "export", vars(arguments)) as record:
         record.add_input("design", file)
-        made = export_mask(design, arguments.formats, out, options)
+        made = export_mask(design, arguments.formats, out, options, compensation)
     for entry in made.manifest["files"]:
         print(f"{out / entry['file']}  {entry['bytes']} bytes, drawn is {entry['drawn']}, read back: {entry['read_back']}")
+    if compensation:
+        error = made.manifest["compensation"]["predicted_rms_error"]
+        print(f"predicted error of the film (rms): {error['uncompensated']:.4f} drawn as designed, {error['compensated']:.4f} compensated")
     print(f"how to print: {out / 'how-to-print.txt'}")
     return 0
+
+
+def _compensation(arguments: Namespace) -> Any:
+    from firmware_export.masks.compensation import Compensation
+
+    if arguments.compensate and arguments.process is None:
+        raise PrivcamError("compensation needs the printer's dot gain", got="--compensate alone", allowed="--process FILE --compensate",
+                           todo="measure a sheet (docs/mask-export.md), or leave it out")
+    return Compensation.load(arguments.process) if arguments.compensate else None
 
 
 def _options(arguments: Namespace) -> Any:
@@ -79,7 +93,7 @@ def _violations(design: CameraDesign, options: Any, arguments: Namespace) -> int
     if arguments.process is None:
         return 0
     process = Process.load(arguments.process)
-    found = check(design, process, options)
+    found = check(design, process, options, compensate=arguments.compensate)
     for violation in found:
         print(violation.text())
     print(f"{len(found)} violations of {process.name} ({process.source})")
