@@ -61,7 +61,7 @@ def printed_film(clear: Region, y_m: Floats, x_m: Floats, edge_blur_m: float = 0
     it, `levels` the transmission of opaque and of clear film.
     """
     figure = gained(clear, (nm(dot_gain_m[0]), nm(dot_gain_m[1])))
-    rows, columns = (_shares(at, lines * NM, edge_blur_m) for at, lines in ((y_m, figure.y_nm), (x_m, figure.x_nm)))
+    rows, columns = (_shares(at, np.asarray(lines * NM, np.float64), edge_blur_m) for at, lines in ((y_m, figure.y_nm), (x_m, figure.x_nm)))
     share = rows @ figure.covered.astype(np.float64) @ columns.T
     return levels[0] + (levels[1] - levels[0]) * share
 
