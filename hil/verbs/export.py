@@ -19,11 +19,12 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Adds what can be exported and its options."""
     things = parser.add_subparsers(dest="thing", required=True, metavar="THING", help="what; privcam export THING --help says more")
     _mask(things.add_parser("mask", help="the mask of a lensless design: film, photomask, stencil or print"))
+    _sheet(things.add_parser("sheet", help="a calibration sheet, which measures a printer"))
 
 
 def run(arguments: Namespace) -> int:
     """Returns 0 when the files are written and were read back; 1 when the process cannot print the mask."""
-    return {"mask": _run_mask}[arguments.thing](arguments)
+    return {"mask": _run_mask, "sheet": _run_sheet}[arguments.thing](arguments)
 
 
 # --- mask -----------------------------------------------------------------------------------------
@@ -98,3 +99,31 @@ def _violations(design: CameraDesign, options: Any, arguments: Namespace) -> int
         print(violation.text())
     print(f"{len(found)} violations of {process.name} ({process.source})")
     return len(found)
+
+
+# --- calibration sheet ----------------------------------------------------------------------------
+def _sheet(parser: ArgumentParser) -> None:
+    parser.add_argument("--format", nargs="+", default=list(FILM), dest="formats", metavar="FORMAT",
+                        help=f"gds oasis pdf svg png dxf (default: {' '.join(FILM)})")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write into")
+    parser.add_argument("--process", type=Path, default=None, help="TOML file of the printer: one of its dots is the sheet's unit, if it has them")
+    parser.add_argument("--unit", type=float, default=None, metavar="METRES", dest="unit_m", help="width of the narrowest line (default: 10 um)")
+    parser.add_argument("--emulsion", choices=("up", "down"), default="up", help="down: the file is mirrored")
+    parser.add_argument("--drawn", choices=("format", "clear", "opaque"), default="format", help="what a drawn shape means")
+
+
+def _run_sheet(arguments: Namespace) -> int:
+    from firmware_export.masks.options import MaskOptions, Process
+    from firmware_export.masks.printer.plan import SheetPlan
+    from firmware_export.masks.printer.sheet_files import SHEET, export_sheet, plan_for
+    from optics_sim.run import Run
+
+    process = None if arguments.process is None else Process.load(arguments.process)
+    plan = plan_for(process) if arguments.unit_m is None else SheetPlan.of(arguments.unit_m)
+    options = MaskOptions.checked({"emulsion": arguments.emulsion, "drawn": arguments.drawn})
+    with Run(arguments.out, "export", vars(arguments)):
+        made = export_sheet(plan, arguments.formats, arguments.out, options)
+    for entry in made["files"]:
+        print(f"{arguments.out / entry['file']}  {entry['bytes']} bytes, drawn is {entry['drawn']}, read back: {entry['read_back']}")
+    print(f"unit {plan.unit_m * 1e6:.3f} um; print at 100 %, scan, then: privcam read-sheet SCAN --sheet {arguments.out / SHEET}")
+    return 0

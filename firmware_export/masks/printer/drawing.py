@@ -36,7 +36,7 @@ def drawn_sheet(plan: SheetPlan, bleed_nm: int) -> Sheet:
 
 def figure_in_units(plan: SheetPlan) -> Region:
     """Returns what is clear, one nanometre standing for one unit."""
-    elements = [from_rectangles(_clear(element)) for element in plan.elements if element.kind not in ("line", "opaque")]
+    elements = [from_rectangles(clear_boxes(element)) for element in plan.elements if element.kind not in ("line", "opaque")]
     lines = from_rectangles([element.box for element in plan.elements if element.kind == "line"])
     marks = from_rectangles(np.vstack([_fiducials(plan), _code(plan), _letter_f(), _bar(), _texts(plan)]))
     figure = marks
@@ -45,13 +45,15 @@ def figure_in_units(plan: SheetPlan) -> Region:
     return minus(figure, lines)
 
 
-def _clear(element: Element) -> list[Box]:
+def clear_boxes(element: Element) -> list[Box]:
     """Returns the clear rectangles of an element."""
     left, top, right, bottom = element.box
     width = element.width
     if element.kind == "pairs":
         steps = range(0, 2 * PERIODS * width, 2 * width)
-        return [(left + s, top, left + s + width, bottom) if element.axis == "x" else (left, top + s, right, top + s + width) for s in steps]
+        if element.axis == "x":
+            return [(left + step, top, left + step + width, bottom) for step in steps]
+        return [(left, top + step, right, top + step + width) for step in steps]
     if element.kind == "wedge":
         edge = (WEDGE_PERIOD - width) // 2
         return [(x + edge, y + edge, x + edge + width, y + edge + width)
@@ -93,7 +95,7 @@ def _texts(plan: SheetPlan) -> Integers:
         (f"{_BAR * unit_um * 1e-3:.3f} MM", 0, 780, _TEXT), (digest[:32], 0, 570, _TEXT), (digest[32:], 0, 640, _TEXT),
         ("GAPS", -570, -730, _TEXT), (widths, -570, -655, _SMALL), ("LINES", -570, -350, _TEXT), (widths, -570, -275, _SMALL),
         ("PAIRS", -570, 40, _TEXT), (widths, -570, 115, _SMALL), ("WEDGE", -570, 340, _TEXT),
-        ("GAPS", 240, -730, _TEXT), ("LINES", 510, -730, _TEXT), ("PAIRS", 750, -730, _TEXT), ("CHECKS", 550, 340, _TEXT),
+        ("GAPS", 240, -730, _TEXT), ("LINES", 505, -730, _TEXT), ("PAIRS", 765, -730, _TEXT), ("CHECKS", 550, 340, _TEXT),
     ]
     return np.vstack([_text(*line) for line in lines])
 
