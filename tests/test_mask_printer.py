@@ -188,7 +188,8 @@ BAD = {
     "black": (lambda p: scan_of(np.clip(p.astype(float) - 40, 0, 255)), "saturated; got: .* of the opaque one at 0"),
     "empty": (lambda p: scan_of(np.full_like(p, 100)), "shows no sheet"),
     "negative": (lambda p: scan_of(255 - p), "fiducials are missing"),
-    "stretched": (lambda p: scan_of(np.asarray(Image.fromarray(p).resize((int(1.06 * p.shape[1]), p.shape[0])))), "do not lie as on the sheet"),
+    "stretched": (lambda p: scan_of(np.asarray(Image.fromarray(p).resize((int(1.06 * p.shape[1]), p.shape[0])))),
+                  "do not lie as on the sheet"),
 }
 
 
@@ -201,7 +202,7 @@ def test_a_bad_scan_is_refused_with_what_to_do(fault, picture):
 
 
 def test_another_sheet_is_refused(picture):
-    with pytest.raises(PrivcamError, match="another sheet than its file says; got: .* of 32 squares"):
+    with pytest.raises(PrivcamError, match=r"another sheet than its file says; got: .* of 32 squares"):
         read_sheet(scan_of(picture), SheetPlan.of(10.1e-6))
 
 

@@ -106,8 +106,9 @@ def _sheet(parser: ArgumentParser) -> None:
     parser.add_argument("--format", nargs="+", default=list(FILM), dest="formats", metavar="FORMAT",
                         help=f"gds oasis pdf svg png dxf (default: {' '.join(FILM)})")
     parser.add_argument("--out", type=Path, required=True, help="folder to write into")
-    parser.add_argument("--process", type=Path, default=None, help="TOML file of the printer: one of its dots is the sheet's unit, if it has them")
-    parser.add_argument("--unit", type=float, default=None, metavar="METRES", dest="unit_m", help="width of the narrowest line (default: 10 um)")
+    parser.add_argument("--process", type=Path, default=None, help="TOML file of the printer; if it states a dpi, a dot is the unit")
+    parser.add_argument("--unit", type=float, default=None, metavar="METRES", dest="unit_m",
+                        help="width of the narrowest line (default: 10 um)")
     parser.add_argument("--emulsion", choices=("up", "down"), default="up", help="down: the file is mirrored")
     parser.add_argument("--drawn", choices=("format", "clear", "opaque"), default="format", help="what a drawn shape means")
 

@@ -20,7 +20,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--sheet", type=Path, required=True, help="the sheet.json that was written beside the printed file")
     parser.add_argument("--out", type=Path, required=True, help="process file to write")
     parser.add_argument("--date", required=True, help="of the scan, for the file, e.g. 2026-11-21")
-    parser.add_argument("--encoding", choices=("srgb", "linear"), default="srgb", help="how the scanner's numbers stand for light (default: srgb)")
+    parser.add_argument("--encoding", choices=("srgb", "linear"), default="srgb",
+                        help="how the scanner's numbers stand for light (default: srgb)")
     parser.add_argument("--dpi", type=float, default=None, help="pixels per inch (default: as the picture states)")
     parser.add_argument("--scanner-blur", type=float, default=0.0, metavar="METRES", dest="scanner_blur_m",
                         help="the scanner's own blur (standard deviation), taken off; 0: the film's blur is an upper limit")
@@ -54,10 +55,12 @@ def _say(process: Process) -> None:
     side = "the film lay on its other side (mirrored)" if measured.mirrored else "the film lay as drawn"
     print(f"{side}, turned by {measured.turned_deg} degrees; {measured.scan_dpi[0]:.1f} x {measured.scan_dpi[1]:.1f} pixels per inch")
     for name, value, (low, high) in (
-        ("edge blur", process.edge_blur_m, measured.edge_blur_low_high_m), ("dot gain, y", process.dot_gain_m[0], measured.dot_gain_y_low_high_m),
+        ("edge blur", process.edge_blur_m, measured.edge_blur_low_high_m),
+        ("dot gain, y", process.dot_gain_m[0], measured.dot_gain_y_low_high_m),
         ("dot gain, x", process.dot_gain_m[1], measured.dot_gain_x_low_high_m),
     ):
         print(f"{name}: {value * 1e6:.2f} um ({low * 1e6:.2f} to {high * 1e6:.2f})")
     print(f"narrowest clear gap {process.minimum_clear_m * 1e6:.1f} um, opaque line {process.minimum_opaque_m * 1e6:.1f} um, "
           f"line of a pair {measured.line_pair_m[0] * 1e6:.1f} um (y), {measured.line_pair_m[1] * 1e6:.1f} um (x)")
-    print(f"clear {measured.clear_level:.4f}, opaque {measured.opaque_level:.4f} of full scale; dots off by {measured.tone_error:.4f} (rms)")
+    print(f"clear {measured.clear_level:.4f}, opaque {measured.opaque_level:.4f} of full scale; "
+          f"dots off by {measured.tone_error:.4f} (rms)")

@@ -88,7 +88,8 @@ def process_of(reading: Reading, scan: Scan, plan: SheetPlan, *, date: str, enco
     scale_y, scale_x = (pixels * INCH_M / plan.unit_m for pixels in placement.pixels_per_unit)
     measured = Measured(
         scan_sha256=scan.sha256, sheet=plan.digest, scan_dpi=(scale_y, scale_x), date=date, encoding=encoding,
-        scanner_blur_m=scanner_blur_m, turned_deg=placement.turned_deg, mirrored=placement.mirrored, edge_blur_low_high_m=(reading.blur_m.low, reading.blur_m.high),
+        scanner_blur_m=scanner_blur_m, turned_deg=placement.turned_deg, mirrored=placement.mirrored,
+        edge_blur_low_high_m=(reading.blur_m.low, reading.blur_m.high),
         dot_gain_y_low_high_m=(y.low, y.high), dot_gain_x_low_high_m=(x.low, x.high), line_pair_m=reading.line_pair_m,
         clear_level=light.clear.value, clear_level_low_high=(light.clear.low, light.clear.high), opaque_level=opaque[0],
         opaque_level_low_high=(opaque[1], opaque[2]), tone_error=reading.tone_error)
