@@ -119,7 +119,7 @@ def _blur(bars: list[Bar], placement: Placement, plan: SheetPlan, scanner_blur_m
     variance = mean_of([bar.variance - own for bar in bars])
     floor = _FLOOR_PIXELS * placement.pixel
     blur, low, high = (max(value, 0.0) ** 0.5 for value in (variance.value, variance.low, variance.high))
-    if max(bar.variance for bar in bars) ** 0.5 > _MOST_BLUR * min(_WIDE):
+    if max(bar.variance for bar in bars) > (_MOST_BLUR * min(_WIDE)) ** 2:
         raise PrivcamError("the film is too blurred for this sheet", got=f"edges of {blur * plan.unit_m * 1e6:.1f} um (standard deviation)",
                            allowed=f"{_MOST_BLUR * min(_WIDE) * plan.unit_m * 1e6:.1f} um", todo="focus the scanner, or print a sheet of a "
                            "larger unit")

@@ -21,6 +21,7 @@ from optics_sim.errors import PrivcamError
 Floats = NDArray[np.floating[Any]]
 Encoding = Literal["linear", "srgb"]
 INCH_M = 0.0254
+_SAME_DPI = 1e-3  # share by which a picture's two scales may differ
 _FULL_SCALE = {"L": 255, "I;16": 65535, "I;16B": 65535, "I": 65535}
 
 
@@ -78,15 +79,16 @@ def load_scan(path: Path, encoding: Encoding, dpi: float | None = None) -> Scan:
         data = path.read_bytes()
         with Image.open(io.BytesIO(data)) as picture:
             picture.load()
-            stated = picture.info.get("dpi")
+            stated = [float(number) for number in picture.info.get("dpi", (0.0, 0.0))]
             grey = picture if picture.mode in _FULL_SCALE else picture.convert("L")
             numbers = np.asarray(grey).astype(np.float32) / _FULL_SCALE[grey.mode]
     except (OSError, SyntaxError, ValueError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         raise PrivcamError("the scan cannot be read", got=f"{path}: {error}", allowed="a PNG or TIFF, grey, 8 or 16 bits",
                            todo="save it again, or cut it to the sheet") from None
-    if dpi is None and (not stated or abs(stated[0] - stated[1]) > 1e-3 * stated[0] or stated[0] <= 1):
+    dpi = stated[0] if dpi is None and abs(stated[0] - stated[1]) <= _SAME_DPI * stated[0] else dpi
+    if dpi is None or not dpi > 1:
         raise PrivcamError("the scan does not state its pixels per inch", got=stated, allowed="one number", todo="give --dpi")
-    return Scan(linear(numbers, encoding), float(dpi if dpi is not None else stated[0]), hashlib.sha256(data).hexdigest())
+    return Scan(linear(numbers, encoding), float(dpi), hashlib.sha256(data).hexdigest())
 
 
 def linear(numbers: Floats, encoding: Encoding) -> Floats:
