@@ -75,7 +75,7 @@ class Measured(Plain):
     clear_level_low_high: tuple[float, float] = Field(description="interval of `clear_level`")
     opaque_level: float = Field(description="of the scanner's full scale, where the film is opaque; stray light in the scanner included")
     opaque_level_low_high: tuple[float, float] = Field(description="interval of `opaque_level`")
-    tone_error: float = Field(description="root mean square of what the step wedge lets through, beside what the edges predict")
+    tone_error: float = Field(description="root mean square of what patches of dots let through, beside what the edges predict")
 
 
 class Process(OptionFile):

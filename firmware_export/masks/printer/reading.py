@@ -30,7 +30,7 @@ from optics_sim.errors import PrivcamError
 _WIDE = (8, 12, 16, 24)  # units: bars whose edges are fitted; the blur must be well below them
 _LEAST_PIXELS = 10  # across the widest bar
 _MOST_BLUR = 0.35  # of the narrowest bar that is fitted: above, its two edges are one
-_FLOOR_PIXELS = 0.003  # half width that every length's interval has besides: what the model of a pixel leaves out
+_FLOOR_PIXELS = 0.001  # half width that every length's interval has besides: what the model of a pixel leaves out
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Reading:
     @property
     def tone_error(self) -> float:
         """The root mean square of what patches of dots let through beside what their moved edges predict."""
-        wrong = [(seen - wanted) ** 2 for element, seen, wanted in self.patches if element.kind == "wedge"]
+        wrong = [(seen - wanted) ** 2 for _, seen, wanted in self.patches]
         return float((sum(wrong) / len(wrong)) ** 0.5)
 
 
