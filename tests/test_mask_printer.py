@@ -145,6 +145,7 @@ def test_what_was_simulated_is_found(picture):
     assert all(20e-6 <= line <= 40e-6 for line in reading.line_pair_m) and reading.tone_error < 0.01
 
 
+@pytest.mark.slow
 def test_intervals_hold_over_seeds(film):
     """Twenty scans: each of the five intervals of 95 % holds in at least 16 of them, and all together in 90 of 100."""
     held = np.array([covered(read_sheet(scan_of(scanned(film, seed)), PLAN)) for seed in range(20)])
