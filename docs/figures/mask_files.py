@@ -1,4 +1,4 @@
-"""Draws the two pictures of the page on mask export: what poppler makes of the PDF, and klayout of the GDSII file.
+"""Draws the pictures of the page on mask export: what poppler makes of the PDFs, and klayout of the GDSII file.
 
 The design is `examples/design.toml`, whose pattern is drawn at random. Needs pdftoppm (poppler-utils) and klayout.
 """
@@ -14,6 +14,7 @@ import klayout.db as db
 from PIL import Image, ImageDraw
 
 from firmware_export.masks.export import export_mask
+from firmware_export.masks.printer.sheet_files import export_sheet, plan_for
 from optics_sim.design import CameraDesign, write_atomically
 
 HERE = Path(__file__).parent
@@ -22,13 +23,15 @@ WINDOW_NM = 1_400_000  # half of the GDSII picture's side: the pattern and its b
 
 
 def main() -> None:
-    """Writes `mask-pdf.png` and `mask-gds.png` beside this file."""
+    """Writes `mask-pdf.png`, `mask-gds.png` and `mask-sheet.png` beside this file."""
     design = CameraDesign.load(HERE.parents[1] / "examples" / "design.toml")
     with tempfile.TemporaryDirectory() as folder:
         files = {entry["format"]: Path(folder) / entry["file"]
                  for entry in export_mask(design, ["pdf", "gds"], Path(folder)).manifest["files"]}
         _write("mask-pdf.png", _rendered(files["pdf"]))
         _write("mask-gds.png", _polygons(files["gds"]))
+        sheet = export_sheet(plan_for(None), ["pdf"], Path(folder))["files"][0]["file"]
+        _write("mask-sheet.png", _rendered(Path(folder) / sheet))
 
 
 def _rendered(file: Path) -> Image.Image:

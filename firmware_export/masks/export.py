@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from firmware_export.masks.compensation import Compensation
 from firmware_export.masks.formats import Format, format_named
 from firmware_export.masks.job import Job, corrupt, job_of
 from firmware_export.masks.layout import NM, Pattern, Sheet, nm, pattern_of, sheet_of
@@ -38,22 +39,37 @@ class MaskExport:
     manifest: dict[str, Any]
 
 
-def export_mask(design: CameraDesign, formats: Sequence[str], folder: Path, options: MaskOptions | None = None) -> MaskExport:
+def export_mask(design: CameraDesign, formats: Sequence[str], folder: Path, options: MaskOptions | None = None,
+                compensation: Compensation | None = None) -> MaskExport:
     """Returns what was written into a folder: a file for each format, `manifest.json` and `how-to-print.txt`.
 
     All or nothing: every file is written under another name and read back before the first is moved into place. The
-    same design and options give the same bytes. Raises PrivcamError for a design without a mask, an unknown format,
-    islands in a stencil, a cell that is no whole number of dots (PNG), and a file that does not read back.
+    same design and options give the same bytes. With a `compensation` everything on the sheet is drawn against the
+    printer's dot gain, and files are compared with that. Raises PrivcamError for a design without a mask, an unknown
+    format, islands in a stencil, a cell that is no whole number of dots (PNG), parts that compensation would lose, and
+    a file that does not read back.
     """
     options = options or MaskOptions()
     chosen = {name: format_named(name) for name in dict.fromkeys(formats)}
     if not chosen:
         raise PrivcamError("no format to write", got=list(formats), allowed="at least one", todo="name a format, e.g. pdf")
     pattern, digest = pattern_of(design), design.digest
-    whole = sheet_of(pattern, options, ("PRIVCAM", f"EMULSION {options.emulsion}"), digest)
-    jobs = {name: job_for(made, pattern, whole, digest, options) for name, made in chosen.items()}
+    labels = ("PRIVCAM", f"EMULSION {options.emulsion}", *(compensation.labels if compensation else ()))
+    whole = sheet_of(pattern, options, labels, digest)
+    jobs = {name: job_for(made, pattern, whole, digest, options, compensation) for name, made in chosen.items()}
+    entries = write_jobs(folder, f"mask-{digest[:12]}", jobs)
+    manifest = _manifest(design, pattern, whole, options, entries)
+    manifest["compensation"] = compensation.summary(pattern, whole) if compensation else None
+    write_atomically(folder / HOW_TO_PRINT, _how_to_print(manifest, chosen).encode())
+    write_atomically(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
+    return MaskExport(folder, manifest)
+
+
+def write_jobs(folder: Path, stem: str, jobs: Mapping[str, Job]) -> list[dict[str, Any]]:
+    """Returns the manifest's line of each file (format -> job), after all were written, read back and moved into place."""
+    chosen = {name: format_named(name) for name in jobs}
     folder.mkdir(parents=True, exist_ok=True)
-    stem, staged = f"mask-{digest[:12]}", []
+    staged: list[tuple[Path, Path]] = []
     try:
         entries = []
         for name, job in jobs.items():
@@ -65,17 +81,19 @@ def export_mask(design: CameraDesign, formats: Sequence[str], folder: Path, opti
     finally:
         for temporary, _ in staged:
             temporary.unlink(missing_ok=True)
-    manifest = _manifest(design, pattern, whole, options, entries)
-    write_atomically(folder / HOW_TO_PRINT, _how_to_print(manifest, chosen).encode())
-    write_atomically(folder / MANIFEST, (json.dumps(manifest, indent=1) + "\n").encode())
-    return MaskExport(folder, manifest)
+    return entries
 
 
-def job_for(made: Format, pattern: Pattern, sheet: Sheet, digest: str, options: MaskOptions) -> Job:
-    """Returns the job of one format; PrivcamError where a stencil has parts that nothing holds."""
+def job_for(made: Format, pattern: Pattern, sheet: Sheet, digest: str, options: MaskOptions,
+            compensation: Compensation | None = None) -> Job:
+    """Returns the job of one format; PrivcamError where a stencil has parts that nothing holds, or compensation loses some."""
     drawn: Drawn = made.drawn if options.drawn == "format" else options.drawn
     if made.stencil:
         sheet = _held(sheet, pattern, options)
+    if compensation:
+        sheet = compensation.drawn(sheet, pattern, made.grid_nm(pattern, options))
+        if made.stencil:
+            _refuse_loose(sheet)
     return job_of(sheet, pattern, drawn, digest, options)
 
 
@@ -94,13 +112,18 @@ def read_back(made: Format, data: bytes, job: Job) -> Region:
 def _held(sheet: Sheet, pattern: Pattern, options: MaskOptions) -> Sheet:
     """Returns the sheet with its bridges; PrivcamError names every island where no bridges were asked for."""
     held = sheet if options.bridge_m is None else Sheet(minus(sheet.clear, _bridges(pattern, options)), sheet.trim_nm, sheet.bleed_nm)
+    _refuse_loose(held)
+    return held
+
+
+def _refuse_loose(held: Sheet) -> None:
+    """Raises PrivcamError where an opaque part of a stencil hangs on nothing, or by a corner."""
     islands, corners = faults(minus(held.whole, held.clear))
     if islands or corners:
         more = [f"{len(corners) - _NAMED} more corner contacts"] if len(corners) > _NAMED else []
         raise PrivcamError("parts of this mask would fall out, or hang by a corner", got="; ".join([*islands, *corners[:_NAMED], *more]),
                            allowed="one opaque part, held by sides",
                            todo="ask for bridges (bridge_m, other than half a cell), or print a film")
-    return held
 
 
 def _bridges(pattern: Pattern, options: MaskOptions) -> Region:
@@ -129,6 +152,7 @@ def _entry(name: str, target: Path, staged: Path, made: Format, job: Job) -> dic
     found = read_back(made, data, job)
     return {"file": target.name, "format": name, "bytes": len(data), "sha256": hashlib.sha256(data).hexdigest(), "drawn": job.drawn,
             "mirrored": job.mirrored, "drawn_area_m2": found.area_nm2 * NM**2, "read_back": "equal",
+            "opaque_edges_moved_m": [move / 1e9 for move in job.moved_nm],
             "writer": _version(made.needs) if made.needs else "privcam"}
 
 
@@ -168,6 +192,7 @@ def _how_to_print(manifest: dict[str, Any], chosen: dict[str, Format]) -> str:
     lines = [f"Mask of design {manifest['design']['digest']}", "",
              f"The pattern is {height:.6f} mm high and {width:.6f} mm wide. Measure it, or the scale bar, before mounting.",
              f"Emulsion {side}.", "Mounted right, the F and the labels read right when seen from the sensor.",
-             "Everything around the pattern is opaque. The marks are clear: cover them when the mask is in place.", ""]
+             "Everything around the pattern is opaque. The marks are clear: cover them when the mask is in place.",
+             *([manifest["compensation"]["note"]] if manifest["compensation"] else []), ""]
     lines += [f"{entry['file']}: drawn is {entry['drawn']}. {chosen[entry['format']].how}." for entry in manifest["files"]]
     return "\n".join(lines) + "\n"

@@ -14,7 +14,8 @@ from optics_sim.errors import PrivcamError
 class Job:
     """`region` is what is drawn, mirrored already where the emulsion is down; x right, y down, the axis at (0, 0).
 
-    `drawn` says what that means, `clear` or `opaque`. The sheet's half sizes are (height, width) in nm.
+    `drawn` says what that means, `clear` or `opaque`. The sheet's half sizes are (height, width) in nm. `moved_nm`: how far
+    opaque edges were moved outward along (y, x), against dot gain.
     """
 
     region: Region
@@ -24,6 +25,7 @@ class Job:
     pattern: Pattern
     digest: str
     options: MaskOptions
+    moved_nm: tuple[int, int] = (0, 0)
 
     @property
     def mirrored(self) -> bool:
@@ -40,7 +42,7 @@ def job_of(sheet: Sheet, pattern: Pattern, drawn: Drawn, digest: str, options: M
     """Returns the job of a sheet: the parts that are drawn, and the one place where a mirror is held up."""
     region = sheet.clear if drawn == "clear" else minus(sheet.whole, sheet.clear)
     region = region.mirrored() if options.emulsion == "down" else region
-    return Job(region, drawn, sheet.trim_nm, sheet.bleed_nm, pattern, digest, options)
+    return Job(region, drawn, sheet.trim_nm, sheet.bleed_nm, pattern, digest, options, sheet.moved_nm)
 
 
 def corrupt(what: str, got: object = None) -> PrivcamError:

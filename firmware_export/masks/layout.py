@@ -44,11 +44,15 @@ class Pattern:
 
 @dataclass(frozen=True)
 class Sheet:
-    """What is clear, and how far the sheet goes: half sizes (height, width) in nm to the cut, and to the end of the bleed."""
+    """What is clear, and how far the sheet goes: half sizes (height, width) in nm to the cut, and to the end of the bleed.
+
+    `moved_nm`: how far opaque edges were moved outward along (y, x), against dot gain.
+    """
 
     clear: Region
     trim_nm: tuple[int, int]
     bleed_nm: tuple[int, int]
+    moved_nm: tuple[int, int] = (0, 0)
 
     @property
     def whole(self) -> Region:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, Self
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 
 from optics_sim.errors import PrivcamError
 from optics_sim.plain import Plain, toml_of, wrong_field
@@ -56,6 +56,28 @@ class MaskOptions(OptionFile):
         None, gt=0, le=1e-2, description="Gerber and STL: width of bridges that hold islands; none: islands are refused")
 
 
+class Measured(Plain):
+    """What a scan of the calibration sheet says besides: where it comes from, and the 95 % intervals (low, high)."""
+
+    scan_sha256: str = Field(description="hash of the scan's file")
+    sheet: str = Field(description="digest of the sheet that was printed, as its text says")
+    scan_dpi: tuple[float, float] = Field(description="pixels per inch of the scan along (y, x), by the fiducials")
+    date: str = Field(description="of the scan, as it was told")
+    encoding: Literal["linear", "srgb"] = Field(description="how the scan's numbers were turned into light, as it was told")
+    scanner_blur_m: float = Field(ge=0, description="standard deviation of the scanner's own blur, as told, taken off the edge blur")
+    turned_deg: int = Field(description="quarter turns of the scan, clockwise, after the mirror is undone")
+    mirrored: bool = Field(description="whether the film lay on its other side")
+    edge_blur_low_high_m: tuple[float, float] = Field(description="interval of `edge_blur_m`")
+    dot_gain_y_low_high_m: tuple[float, float] = Field(description="interval of `dot_gain_m` along y")
+    dot_gain_x_low_high_m: tuple[float, float] = Field(description="interval of `dot_gain_m` along x")
+    line_pair_m: tuple[float, float] = Field(description="narrowest line of a resolved line pair along (y, x): half its pitch")
+    clear_level: float = Field(description="of the scanner's full scale, where the film is clear")
+    clear_level_low_high: tuple[float, float] = Field(description="interval of `clear_level`")
+    opaque_level: float = Field(description="of the scanner's full scale, where the film is opaque; stray light in the scanner included")
+    opaque_level_low_high: tuple[float, float] = Field(description="interval of `opaque_level`")
+    tone_error: float = Field(description="root mean square of what patches of dots let through, beside what the edges predict")
+
+
 class Process(OptionFile):
     """What a printer or mask shop can make, for `check`. A number nobody measured belongs to nobody: say so in `source`."""
 
@@ -67,5 +89,12 @@ class Process(OptionFile):
     open_fraction: tuple[float, float] = Field((0.0, 1.0), description="smallest and largest clear share of the pattern")
     size_m: tuple[float, float] | None = Field(None, description="largest sheet (height, width); none: any")
     edge_blur_m: float = Field(0.0, ge=0, description="standard deviation of the edge blur")
-    dot_gain_m: float = Field(0.0, description="how far an opaque edge grows outwards; negative where it shrinks")
+    dot_gain_m: tuple[float, float] = Field(
+        (0.0, 0.0), description="how far an opaque edge grows outwards along (y, x), or one number for both; negative where it shrinks")
     dpi: float | None = Field(None, gt=0, description="addressable dots per inch; a cell should be a whole number of them")
+    measured: Measured | None = Field(None, description="what a scan of the calibration sheet adds (`privcam read-sheet` writes it)")
+
+    @field_validator("dot_gain_m", mode="before")
+    @classmethod
+    def _both_ways(cls, value: object) -> object:
+        return (value, value) if isinstance(value, int | float) else value

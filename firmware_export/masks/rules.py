@@ -12,9 +12,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from firmware_export.masks.layout import INK, NM, Pattern, pattern_of, sheet_of
+from firmware_export.masks.film import gain_nm
+from firmware_export.masks.layout import INK, NM, Pattern, Sheet, pattern_of, sheet_of
+from firmware_export.masks.offset import compensated, lost
 from firmware_export.masks.options import MaskOptions, Process
-from firmware_export.masks.region import Integers, Region, corner_contacts, from_cells, spans
+from firmware_export.masks.region import Integers, Region, corner_contacts, from_cells, from_rectangles, minus, spans
 from optics_sim.design import CameraDesign
 
 _INCH_M = 0.0254
@@ -36,26 +38,43 @@ class Violation:
         return f"{self.rule} at (y {y:.1f} um, x {x:.1f} um): {self.got}; this process takes {self.allowed}"
 
 
-def check(design: CameraDesign, process: Process, options: MaskOptions | None = None) -> list[Violation]:
+def check(design: CameraDesign, process: Process, options: MaskOptions | None = None, *, compensate: bool = False) -> list[Violation]:
     """Returns every violation of the process's rules by a design's mask, none where it can be printed.
 
-    `options` are those of the export, for the sheet's size and the labels. PrivcamError for a design without a mask.
+    `options` are those of the export, for the sheet's size and the labels. With `compensate`, the process's narrowest
+    widths hold for what is drawn, and what compensation would lose is a violation too. PrivcamError for a design
+    without a mask.
     """
-    pattern = pattern_of(design)
-    return [violation for rule in RULES for violation in rule(pattern, process, options or MaskOptions())]
+    pattern, options = pattern_of(design), options or MaskOptions()
+    found = [violation for rule in RULES for violation in rule(pattern, process, options)
+             if not (compensate and rule in (_opaque_width, _clear_width))]
+    return found + (_compensated_widths(pattern, process, options) if compensate else [])
+
+
+def lost_parts(sheet: Sheet, pattern: Pattern, gain: tuple[int, int]) -> list[Violation]:
+    """Returns every part of a sheet that compensation for a gain (along y, along x) in nm would lose, with its middle.
+
+    A gain of half a cell is a violation by itself: edges would pass the middles of cells, by which files are checked.
+    """
+    if 2e-9 * max(map(abs, gain)) >= pattern.cell_m:
+        return [Violation("dot gain is half a cell", (0.0, 0.0), f"{gain[0] * 1e-3:g} um (y), {gain[1] * 1e-3:g} um (x)",
+                          f"compensation below half of a cell, {pattern.cell_m * 5e5:.3f} um")]
+    rules = ("opaque part lost in compensation", "clear part lost in compensation")
+    allowed = f"parts more than {2 * abs(gain[0]) * 1e-3:g} um high and {2 * abs(gain[1]) * 1e-3:g} um wide"
+    return [Violation(rule, ((top + bottom) / 2 * NM, (left + right) / 2 * NM),
+                      f"{(bottom - top) * 1e-3:.3f} x {(right - left) * 1e-3:.3f} um", allowed)
+            for rule, parts in zip(rules, lost(sheet.clear, gain), strict=True) for left, top, right, bottom in parts.tolist()]
 
 
 # --- rules ----------------------------------------------------------------------------------------
 def _opaque_width(pattern: Pattern, process: Process, options: MaskOptions) -> Iterator[Violation]:
     """Yields opaque lines that are too thin, as drawn or once their edges have moved."""
-    least = max(process.minimum_opaque_m, -2 * process.dot_gain_m, _LEAST_BLURS * process.edge_blur_m)
-    yield from _thin(_framed(pattern, opaque=True), "opaque line too thin", least)
+    yield from _thin(_framed(pattern, opaque=True), "opaque line too thin", _least(process.minimum_opaque_m, process, -2))
 
 
 def _clear_width(pattern: Pattern, process: Process, options: MaskOptions) -> Iterator[Violation]:
     """Yields clear gaps that are too thin, as drawn or once ink has grown into them from both sides."""
-    least = max(process.minimum_clear_m, 2 * process.dot_gain_m, _LEAST_BLURS * process.edge_blur_m)
-    yield from _thin(_framed(pattern, opaque=False), "clear gap too thin", least)
+    yield from _thin(_framed(pattern, opaque=False), "clear gap too thin", _least(process.minimum_clear_m, process, 2))
 
 
 def _corners(pattern: Pattern, process: Process, options: MaskOptions) -> Iterator[Violation]:
@@ -100,6 +119,31 @@ RULES: tuple[Rule, ...] = (_opaque_width, _clear_width, _corners, _open_fraction
 
 
 # --- helpers --------------------------------------------------------------------------------------
+def _compensated_widths(pattern: Pattern, process: Process, options: MaskOptions) -> list[Violation]:
+    """Returns what is too thin on the film (for the blur), what is too thin as drawn (for the process), and what is lost."""
+    blurred = Process(name=process.name, edge_blur_m=process.edge_blur_m)
+    found = [violation for rule in (_opaque_width, _clear_width) for violation in rule(pattern, blurred, options)]
+    gain = gain_nm(process)
+    for opaque, rule, least in ((True, "opaque line too thin as drawn", process.minimum_opaque_m),
+                                (False, "clear gap too thin as drawn", process.minimum_clear_m)):
+        clear = compensated(_framed(pattern, opaque=False), gain)
+        frame = from_rectangles([_around(clear)])
+        found += _thin(minus(frame, clear) if opaque else clear, rule, (least, least))
+    return found + lost_parts(sheet_of(pattern, options, (), "0" * 64), pattern, gain)
+
+
+def _around(clear: Region) -> tuple[int, int, int, int]:
+    """Returns a rectangle three times as large as the figure."""
+    x, y = (3 * int(np.abs(lines).max()) for lines in (clear.x_nm, clear.y_nm))
+    return -x, -y, x, y
+
+
+def _least(minimum_m: float, process: Process, gains: int) -> tuple[float, float]:
+    """Returns the narrowest width along (y, x) of which so many gains leave something."""
+    y, x = (max(minimum_m, gains * gain, _LEAST_BLURS * process.edge_blur_m) for gain in process.dot_gain_m)
+    return y, x
+
+
 def _framed(pattern: Pattern, *, opaque: bool) -> Region:
     """Returns the opaque or clear parts of the pattern inside a frame as wide as the pattern."""
     around = np.pad(pattern.clear, 1)
@@ -107,11 +151,12 @@ def _framed(pattern: Pattern, *, opaque: bool) -> Region:
     return from_cells(~around if opaque else around, x, y)
 
 
-def _thin(region: Region, rule: str, least_m: float) -> Iterator[Violation]:
-    across = _short_runs(region.covered, region.x_nm, region.y_nm, least_m)
-    down = [(y, x, width) for x, y, width in _short_runs(region.covered.T, region.y_nm, region.x_nm, least_m)]
-    for y, x, width in sorted({*across, *down}):
-        yield Violation(rule, (y * NM, x * NM), f"{width * NM * 1e6:.3f} um", f"at least {least_m * 1e6:.3f} um")
+def _thin(region: Region, rule: str, least_m: tuple[float, float]) -> Iterator[Violation]:
+    """Yields runs of the figure that are shorter than the least along (y, x)."""
+    across = [(y, x, width, least_m[1]) for y, x, width in _short_runs(region.covered, region.x_nm, region.y_nm, least_m[1])]
+    down = [(y, x, width, least_m[0]) for x, y, width in _short_runs(region.covered.T, region.y_nm, region.x_nm, least_m[0])]
+    for y, x, width, least in sorted({*across, *down}):
+        yield Violation(rule, (y * NM, x * NM), f"{width * NM * 1e6:.3f} um", f"at least {least * 1e6:.3f} um")
 
 
 def _short_runs(covered: np.ndarray[tuple[int, int], np.dtype[np.bool_]], x: Integers, y: Integers,

@@ -15,6 +15,7 @@ VERBS: dict[str, str] = {
     "table": "hil.verbs.table",
     "snapshot": "hil.verbs.snapshot",
     "export": "hil.verbs.export",
+    "read-sheet": "hil.verbs.read_sheet",
     "study": "hil.verbs.study",
     "lineage": "hil.verbs.lineage",
     "sensors": "hil.verbs.sensors",

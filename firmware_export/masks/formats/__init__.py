@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from firmware_export.masks.formats import dxf, gdsii, gerber, oasis, pdf, png, stl, svg
 from firmware_export.masks.job import Job
-from firmware_export.masks.options import Drawn
+from firmware_export.masks.layout import Pattern
+from firmware_export.masks.options import Drawn, MaskOptions
 from firmware_export.masks.region import Integers, Region
 from optics_sim.errors import PrivcamError
 
@@ -20,12 +21,17 @@ def _as_drawn(job: Job) -> Region:
     return job.region
 
 
+def _nanometres(pattern: Pattern, options: MaskOptions) -> float:
+    return 1.0
+
+
 @dataclass(frozen=True)
 class Format:
     """One file format: how it is written and read, what its process calls drawn, and who makes it.
 
     `stencil`: opaque parts must hang together. `needs`: the package that writes it. `expected`: the region that the file
-    can hold where its numbers are coarser than nanometres. `how` tells a print shop what the file is.
+    can hold where its numbers are coarser than nanometres. `grid_nm`: the distance of the lines that edges can lie on.
+    `how` tells a print shop what the file is.
     """
 
     suffix: str
@@ -36,6 +42,7 @@ class Format:
     stencil: bool = False
     needs: str | None = None
     expected: Callable[[Job], Region] = _as_drawn
+    grid_nm: Callable[[Pattern, MaskOptions], float] = _nanometres
 
 
 FORMATS: dict[str, Format] = {
@@ -43,7 +50,7 @@ FORMATS: dict[str, Format] = {
     "oasis": Format("oas", "clear", oasis.write, oasis.read, oasis.HOW, needs="gdstk"),
     "pdf": Format("pdf", "opaque", pdf.write, pdf.read, pdf.HOW, needs="reportlab"),
     "svg": Format("svg", "opaque", svg.write, svg.read, svg.HOW),
-    "png": Format("png", "opaque", png.write, png.read, png.HOW, expected=png.expected),
+    "png": Format("png", "opaque", png.write, png.read, png.HOW, expected=png.expected, grid_nm=png.dot_nm),
     "dxf": Format("dxf", "clear", dxf.write, dxf.read, dxf.HOW),
     "gerber": Format("gbr", "clear", gerber.write, gerber.read, gerber.HOW, stencil=True),
     "stl": Format("stl", "opaque", stl.write, stl.read, stl.HOW, stencil=True, expected=stl.expected),

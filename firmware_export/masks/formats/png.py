@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from firmware_export.masks.job import Job, corrupt
+from firmware_export.masks.layout import Pattern
+from firmware_export.masks.options import MaskOptions
 from firmware_export.masks.region import Integers, Region, upright_edges
 from optics_sim.errors import PrivcamError
 
@@ -30,7 +32,16 @@ def dots_of(job: Job) -> tuple[int, float]:
 
     Raises PrivcamError when the whole pattern would be half a dot or more too large or too small.
     """
-    options, cell_m, cells = job.options, job.pattern.cell_m, max(job.pattern.clear.shape)
+    return _dots(job.pattern, job.options)
+
+
+def dot_nm(pattern: Pattern, options: MaskOptions) -> float:
+    """Returns the side of a dot; PrivcamError as `dots_of`."""
+    return pattern.cell_m / _dots(pattern, options)[0] / _NM
+
+
+def _dots(pattern: Pattern, options: MaskOptions) -> tuple[int, float]:
+    cell_m, cells = pattern.cell_m, max(pattern.clear.shape)
     per_metre = round(options.dots_per_cell / cell_m) if options.dpi is None else round(options.dpi / _INCH_M)
     exact = cell_m * per_metre
     dots = round(exact)
