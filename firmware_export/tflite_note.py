@@ -40,7 +40,8 @@ class Note:
 def read_note(data: bytes) -> Note:
     """Returns the note of a TFLite file. Raises PrivcamError for a file that is none, is cut off, or is not ours."""
     if data[4:8] != IDENTIFIER:
-        raise PrivcamError("this is not a TFLite file", got=data[:8], allowed=f"{IDENTIFIER!r} at byte 4", todo="give the exported .tflite file")
+        raise PrivcamError("this is not a TFLite file", got=data[:8], allowed=f"{IDENTIFIER!r} at byte 4",
+                           todo="give the exported .tflite file")
     try:
         entries = dict(_entries(data))
     except (struct.error, IndexError, UnicodeDecodeError) as error:
