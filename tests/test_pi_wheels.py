@@ -27,6 +27,8 @@ ROOT = Path(os.environ.get("PRIVCAM_PI_ROOT") or Path.home() / ".cache" / "privc
 EMULATOR = "qemu-aarch64-static"
 PROCESSOR = "cortex-a72"  # of a Raspberry Pi 4
 SEGMENTATION_FAULT = (-11, 139)
+CRASHES, DEEP = "litert-2.3.0", "autoencoder"
+"""QEMU 7.2 crashes on this interpreter's fast path, and on this network; on 2.1.6 nothing may."""
 
 
 @dataclass(frozen=True)
@@ -67,14 +69,15 @@ def exported(tmp_path_factory):
 
 
 def emulated(pi, mode, folders):
-    """Returns what the Pi's Python says; skips where the emulator itself crashes on the fast path."""
+    """Returns what the Pi's Python says; skips where the emulator crashes on what it is known to crash on."""
     python, script = ROOT / pi.suite / "usr" / "bin" / pi.python, CHECKOUT / "tests" / "pi_run.py"
     command = [EMULATOR, "-cpu", PROCESSOR, str(python), "-s", "-B", str(script), mode, *map(str, folders)]
     path = f"{CHECKOUT}:{ROOT / pi.site}"
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300,
                          env={"PATH": os.environ["PATH"], "QEMU_LD_PREFIX": str(ROOT / pi.suite), "PYTHONPATH": path, "LANG": "C.UTF-8"})
-    if mode == "fast" and ran.returncode in SEGMENTATION_FAULT:
-        pytest.skip(f"the fast path of {pi.site} crashes in this emulator: {_version()}")
+    if ran.returncode in SEGMENTATION_FAULT and pi.site.startswith(CRASHES) and (
+            mode == "fast" or DEEP in {folder.name for folder in folders}):
+        pytest.skip(f"{pi.site} crashes in this emulator: {_version()}")
     assert ran.returncode == 0, f"{ran.returncode}: {ran.stderr[-3000:]}"
     said = json.loads(ran.stdout.splitlines()[-1])
     assert said["machine"] == "aarch64"
@@ -87,12 +90,13 @@ def _version():
     return subprocess.run([EMULATOR, "--version"], capture_output=True, text=True, check=True).stdout.splitlines()[0]
 
 
+@pytest.mark.parametrize("names", [("bdq", "convolution"), (DEEP,)], ids=["bdq and a convolution", DEEP])
 @pytest.mark.parametrize("pi", ALL, ids=lambda pi: pi.site)
-def test_reference_kernels_equal_the_golden_codes(pi, exported, record_property):
-    said = emulated(pi, "reference", exported.values())
+def test_reference_kernels_equal_the_golden_codes(pi, names, exported, record_property):
+    said = emulated(pi, "reference", [exported[name] for name in names])
     assert said["interpreter"].startswith("tflite_runtime" if pi is RUNTIME else "ai_edge_litert"), said
     assert not said["torch"]
-    assert said["found"].keys() == exported.keys()
+    assert said["found"].keys() == set(names)
     assert {output["differ"] for outputs in said["found"].values() for output in outputs.values()} == {0}, said
     record_property("cost", {name: said[name] for name in ("numpy_s", "encoder_s", "numpy_kib", "encoder_kib", "peak_kib")})
 
