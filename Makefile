@@ -13,7 +13,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test lint test-fast pytest bench table docs clean
+.PHONY: demo test lint test-fast pytest bench table docs pi-root clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -71,6 +71,10 @@ table: $(VENV)/.stamp-demo
 
 docs: $(VENV)/.stamp-test
 	$(PY) docs/build.py
+
+# A Raspberry Pi's Python and wheels for its processor, outside the checkout: tests/test_pi_wheels.py runs them emulated.
+pi-root: $(VENV)/.stamp-venv
+	PYTHON='$(PY)' tests/pi_root.sh
 
 # The environment and what tools left behind; never runs/ or tables/, which hold results.
 clean:

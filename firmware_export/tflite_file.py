@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_export.graph import Tensor
+from firmware_export.tflite_note import IDENTIFIER
 from optics_sim.errors import PrivcamError
 
-IDENTIFIER = b"TFL3"
 OLD_CODES = 127
 """Operator codes up to here are also written in the field that older readers look at."""
 

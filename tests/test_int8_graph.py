@@ -16,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from int8_nets import alone, bottleneck, cases, convolution, frames, pair, smoothed
 
-from firmware_export import golden, tflite
+from firmware_export import golden, tflite, tflite_encoder
 from firmware_export.arena import Block, blocks, placed
 from firmware_export.c_code import c_files
 from firmware_export.check import check, require
@@ -85,7 +85,7 @@ def test_bytes_are_the_same_in_every_process():
 def test_the_file_carries_the_design_and_signature_names():
     graph = bottleneck(0)
     data = tflite.tflite_bytes(graph)
-    interpreter = tflite.interpreter_module().Interpreter(model_content=data)
+    interpreter = tflite_encoder.interpreter_module().Interpreter(model_content=data)
     ((key, names),) = interpreter.get_signature_list().items()
     assert key == "encode_after_1"
     assert set(names["inputs"]) == {"frame", "before"} and "before_next" in names["outputs"]
@@ -95,14 +95,14 @@ def test_the_file_carries_the_design_and_signature_names():
 @pytest.mark.skipif(not LITERT, reason="ai-edge-litert is not installed")
 def test_every_tensor_is_of_integers():
     data = tflite.tflite_bytes(bottleneck(0))
-    details = tflite.interpreter_module().Interpreter(model_content=data).get_tensor_details()
+    details = tflite_encoder.interpreter_module().Interpreter(model_content=data).get_tensor_details()
     assert {detail["dtype"].__name__ for detail in details} <= {"int8", "int16", "int32"}
 
 
 def test_without_an_interpreter_the_error_says_what_to_install(monkeypatch):
-    monkeypatch.setattr(tflite, "INTERPRETERS", ("no_such_module",))
+    monkeypatch.setattr(tflite_encoder, "INTERPRETERS", ("no_such_module",))
     with pytest.raises(PrivcamError, match="export"):
-        tflite.interpreter_module()
+        tflite_encoder.interpreter_module()
 
 
 # --- C --------------------------------------------------------------------------------------------

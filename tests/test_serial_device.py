@@ -11,11 +11,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from encoder_device import Bench, EncoderDeviceContract
 from firmware_twin import CODE, DIGEST, FRAME, FRAME_BYTES, IDENTIFY, RESET, Twin, expected_codes, host_firmware, on_pty
 
 from hil.devices.packets import Status
 from hil.devices.serial_device import SerialDevice
-from hil.protocols import EncoderDevice
 from optics_sim.errors import PrivcamError
 
 pytestmark = pytest.mark.timeout(120)
@@ -27,27 +27,17 @@ def _clip(seed: int = 0, count: int = 3) -> np.ndarray:
 
 
 # --- a device that works --------------------------------------------------------------------------
-def test_a_device_says_who_it_is_and_encodes() -> None:
-    clip = _clip()
+def test_a_device_says_who_it_is() -> None:
     with on_pty(Twin().feed) as url, SerialDevice(url, digest=DIGEST.hex(), **FAST) as device:
-        by_protocol: EncoderDevice = device
         assert (device.info.board, device.info.build, device.info.firmware_version) == ("host", "test", "0.1.0")
         assert device.info.source == device.source == "emulated"
-        codes = by_protocol.encode(clip)
-    assert codes.dtype == np.int8
-    np.testing.assert_array_equal(codes, expected_codes(clip))
 
 
-def test_each_clip_begins_anew() -> None:
-    with on_pty(Twin().feed) as url, SerialDevice(url, **FAST) as device:
-        first, _, again = device.encode(_clip(0)), device.encode(_clip(1)), device.encode(_clip(0))
-    np.testing.assert_array_equal(first, again)
-
-
-def test_a_clip_without_codes_has_the_shape_of_one() -> None:
-    with on_pty(Twin().feed) as url, SerialDevice(url, **FAST) as device:
-        assert device.encode(_clip(count=1)).shape == (0, FRAME_BYTES)
-        assert device.encode(_clip(count=0)).shape == (0, FRAME_BYTES)
+class TestContract(EncoderDeviceContract):
+    @pytest.fixture
+    def bench(self) -> Iterator[Bench]:
+        with on_pty(Twin().feed) as url, SerialDevice(url, digest=DIGEST.hex(), **FAST) as device:
+            yield Bench(device, (32, 36), DIGEST.hex(), expected_codes)
 
 
 def test_statistics_are_the_device_s() -> None:
@@ -270,12 +260,6 @@ def test_another_protocol_is_refused() -> None:
     twin.about = b"\2" + twin.about[1:]
     with on_pty(twin.feed) as url, pytest.raises(PrivcamError, match="protocol"), SerialDevice(url, **FAST):
         pass
-
-
-@pytest.mark.parametrize("clip", [np.zeros((2, 32, 36), np.uint8), np.zeros((2, 32, 35), np.int8), np.zeros(FRAME_BYTES, np.int8)])
-def test_a_clip_that_does_not_fit_is_refused(clip: np.ndarray) -> None:
-    with on_pty(Twin().feed) as url, SerialDevice(url, **FAST) as device, pytest.raises(PrivcamError, match="a clip for this device"):
-        device.encode(clip)
 
 
 def test_nothing_touches_a_wire_before_with() -> None:

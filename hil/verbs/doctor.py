@@ -167,8 +167,8 @@ _LOOKS: tuple[Callable[[], Part], ...] = (
     _masks_extra,
     _package("av", "clips from video files", "pip install 'privcam[video]'"),
     _compiler, _bfloat16, _real_data, _picamera2, _serial_ports,
-    _package("ai-edge-litert", "runs exported int8 encoders on a PC (planned)", "pip install ai-edge-litert"),
-    _package("tflite-runtime", "the same on an older Pi (planned)", "pip install tflite-runtime"),
+    _package("ai-edge-litert", "writes and runs exported int8 encoders", "pip install 'privcam[export]', on a Pi 'privcam[pi]'"),
+    _package("tflite-runtime", "runs them where there is no ai-edge-litert", "pip install tflite-runtime 'numpy<2'"),
     _tool("arm-none-eabi-gcc", "compiles firmware (planned)", "Debian: apt install gcc-arm-none-eabi libnewlib-arm-none-eabi"),
     _tool("qemu-system-arm", "runs firmware without a board (planned)", "Debian: apt install qemu-system-arm"),
 )
