@@ -15,7 +15,7 @@ from importlib import resources
 import numpy as np
 
 from firmware_export.c_operators import Call, emitted
-from firmware_export.c_rows import keeping, makers, row_functions, steps
+from firmware_export.c_rows import counters, keeping, makers, row_functions, steps
 from firmware_export.c_text import TYPES
 from firmware_export.check import require
 from firmware_export.graph import Graph, State, Tensor
@@ -66,13 +66,14 @@ const char model_digest[] = "privcam design " MODEL_DESIGN " graph " MODEL_GRAPH
 
 /* How many rows of each array exist. */
 static struct {{
-    int16_t {counters};
+{counters};
 }} made;
 
 /* Where row y of each array lies; y % n: the latest n rows are held. */
 {rows}
 
 /* Each makes rows until `end` of them exist, and asks for the rows that they read. */
+
 {makers}
 
 void model_reset(void)
@@ -147,7 +148,7 @@ def _body(plan: Plan, calls: dict[str, Call]) -> str:
     whole = [f"    memcpy(state_{state.before}, {state.after}_row(0), sizeof state_{state.before});"
              for state in graph.states if state.before not in plan.in_place]
     return BODY.format(name=graph.name, constants="\n".join(part for call in calls.values() for part in call.constants),
-                       memory="\n".join(memory), counters=", ".join(stage.name for stage in plan.stages),
+                       memory="\n".join(memory), counters=counters(plan),
                        rows="\n\n".join(row_functions(plan)), makers="\n\n".join(makers(plan, lines)), resets="\n".join(resets),
                        steps="\n".join([*steps(plan), *whole, *([WITHHELD] if graph.warmup else [])]))
 

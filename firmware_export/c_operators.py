@@ -212,7 +212,7 @@ def _join(graph: Graph, stage: Stage) -> Call:
     channels, offset, lines = output.shape[-1], 0, []
     for tensor in tensors:
         lines.append(f"kernel_join({stage.line // channels}, {tensor.shape[-1]}, {channels}, {row(tensor.name)}, "
-                     f"{row(stage.name)} + {offset});")
+                     f"{row(stage.name)}{f' + {offset}' if offset else ''});")
         offset += tensor.shape[-1]
     return Call((), tuple(lines), ("moves",))
 

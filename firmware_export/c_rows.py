@@ -5,12 +5,13 @@ Deliberately not here: how a row is computed (`c_operators`), what is held (`sch
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from firmware_export.c_operators import window_end
-from firmware_export.c_text import TYPES, array
+from firmware_export.c_text import TYPES, WIDTH, array
 from firmware_export.graph import Graph, State, constant
 from firmware_export.schedule import Plan
 from firmware_export.stages import AllRows, Listed, Source, Stage, Window, height_of
@@ -33,9 +34,14 @@ def row_functions(plan: Plan) -> Iterator[str]:
     for stage in plan.stages:
         if stage.name in plan.held:
             wide = stage.width_bytes == 2
-            place = f"arena + {offsets[stage.name] // 2}" if wide else f"(int8_t *)arena + {offsets[stage.name]}"
-            held = plan.held[stage.name]
+            offset, held = offsets[stage.name] // stage.width_bytes, plan.held[stage.name]
+            place = _from("arena" if wide else "(int8_t *)arena", offset)
             yield _row(stage.name, "int16_t" if wide else "int8_t", place, stage.line, held if held < stage.height else 0)
+
+
+def counters(plan: Plan) -> str:
+    """Returns the members that count the rows of each stage."""
+    return textwrap.fill(", ".join(stage.name for stage in plan.stages), WIDTH, initial_indent="    int16_t ", subsequent_indent="        ")
 
 
 def makers(plan: Plan, lines: Mapping[str, Sequence[str]]) -> Iterator[str]:
@@ -79,9 +85,13 @@ def _callers(graph: Graph) -> dict[str, str]:
     for base, names in (("frame_in", graph.inputs), ("code_out", graph.outputs)):
         start = 0
         for name in names:
-            found[name] = f"{base} + {start}" if start else base
+            found[name] = _from(base, start)
             start += graph[name].size_bytes
     return found
+
+
+def _from(base: str, offset: int) -> str:
+    return f"{base} + {offset}" if offset else base
 
 
 def _constants(graph: Graph) -> list[str]:
