@@ -115,7 +115,7 @@ def c_files(graph: Graph, streamed: bool | None = None) -> dict[str, bytes]:
 
 def kernels_c(names: set[str]) -> str:
     """Returns kernels.c with the kernels that are asked for."""
-    parts = [_kernel(f"{name}.c") for name in sorted(names)]
+    parts = [_kernel(f"{name}.c") for name in ("simd", *sorted(names))]
     head = '/* The integer kernels that this network uses. */\n#include "kernels.h"\n\n#include <string.h>\n'
     return "\n".join([head, *parts])
 

@@ -188,7 +188,8 @@ def _pad(graph: Graph, stage: Stage) -> Call:
 def _copy(graph: Graph, stage: Stage) -> Call:
     (source,), output = _tensors(graph, stage.operator)
     rows, columns = f"{stage.name}_rows", f"{stage.name}_columns"
-    indices = {name: copied_index(stage.operator, source.shape[axis], output.shape[axis], axis - 1) for name, axis in ((rows, 1), (columns, 2))}
+    indices = {name: copied_index(stage.operator, source.shape[axis], output.shape[axis], axis - 1)
+               for name, axis in ((rows, 1), (columns, 2))}
     spec = structure("copy_spec", f"{stage.name}_spec", {"in": line(source), "out": line(output), "columns": columns})
     call = f"kernel_copy(&{stage.name}_spec, {row(source.name, f'{rows}[y]')}, {row(stage.name)});"
     return Call((*(array("int16_t", name, index) for name, index in indices.items()), spec), (call,), ("moves",))

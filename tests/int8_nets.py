@@ -128,21 +128,21 @@ def smoothed(seed, *, size=(9, 8), channels=1, kernel=5, sigma=1.0, thresholds=(
 
 
 def ringed(graph, seed=0):
-    """Returns the graph with a drawn table before every input and after every output, so that its arrays are our own."""
+    """Returns the graph with a drawn table before every input and after every output frame, so that its arrays are our own."""
     rng = np.random.default_rng(seed)
-    names = {name: f"{name}_own" for name in (*graph.inputs, *graph.outputs)}
+    names = {name: f"{name}_own" for name in (*graph.inputs, *graph.outputs) if len(graph[name].shape) == 4}
     tensors, before, after = list(graph.tensors), [], []
     for name in names:
         tensors += [dataclasses.replace(graph[name], name=names[name]),
                     Tensor(f"{name}_entries", (256,), data=rng.permutation(np.arange(-128, 128)).astype(np.int8))]
     for name in graph.inputs:
         before.append(Operator("TABLE", (name, f"{name}_entries"), names[name]))
-    for name in graph.outputs:
+    for name in (name for name in graph.outputs if name in names):
         after.append(Operator("TABLE", (name, f"{name}_entries"), names[name]))
     own = {name: names[name] for name in graph.inputs}
     inside = [dataclasses.replace(operator, inputs=tuple(own.get(name, name) for name in operator.inputs)) for operator in graph.operators]
     return dataclasses.replace(graph, tensors=tuple(tensors), operators=(*before, *inside, *after),
-                               outputs=tuple(names[name] for name in graph.outputs))
+                               outputs=tuple(names.get(name, name) for name in graph.outputs))
 
 
 def bottleneck(seed, size=(16, 12), channels=3):

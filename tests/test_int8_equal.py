@@ -51,7 +51,7 @@ def test_generated_c_equals_the_reference(name):
 def test_streamed_c_equals_the_reference(name):
     """Tables around each network make its frames our own: rows in rings, which inputs and outputs are not."""
     graph = ringed(CASES[name](0))
-    assert_equal(graph, CArtifact(graph, c_files(graph, streamed=True), SANITIZED), frames(graph, 0))
+    assert_equal(graph, CArtifact(graph, c_files(graph, streamed=True), (*SANITIZED, "-O0")), frames(graph, 0))
 
 
 @needs_litert
@@ -117,7 +117,7 @@ def _halving(kind, scale):
 @pytest.mark.parametrize(("graph", "name", "old", "new"), [
     (_halving("SUB", 4.0), "kernels.h", "(mask >> 1) + (high < 0)", "(mask >> 1)"),
     (_halving("MUL", 128.0), "kernels.h", "(mask >> 1) + (high < 0)", "(mask >> 1)"),
-    (_halving("MUL", 2.0), "kernels.h", "product + ((int64_t)1 << 30)", "product + (product >= 0 ? (int64_t)1 << 30 : ((int64_t)1 << 30) - 1)"),
+    (_halving("MUL", 2.0), "kernels.h", "product + ((int64_t)1 << 30)", "product + ((int64_t)1 << 30) - (product < 0)"),
     (function("TANH", 0), "kernels.c", "in[index] + 128]", "in[index] + 127 + (in[index] < 0)]"),
     (smoothed(0, size=(32, 24)), "model.c", "-448,", "-440,"),
     (smoothed(0, size=(32, 24)), "kernels.c", "total = 1 << 5", "total = 0"),

@@ -2,8 +2,22 @@
 static void conv_run(const int8_t *weights, int32_t apart, const int8_t *pixels, int32_t count, int32_t *totals)
 {
     const int8_t *others = weights + apart;
-    int32_t one = totals[0], other = totals[1];
-    for (int32_t index = 0; index < count; index++) {
+    int32_t one = totals[0], other = totals[1], index = 0;
+#if KERNEL_SIMD == 2
+    for (; index < count; index += 16) {
+        const mve_pred16_t left = vctp8q((uint32_t)(count - index));
+        const int8x16_t pixel = vldrbq_z_s8(pixels + index, left);
+        one = vmladavaq_s8(one, vldrbq_z_s8(weights + index, left), pixel);
+        other = vmladavaq_s8(other, vldrbq_z_s8(others + index, left), pixel);
+    }
+#elif KERNEL_SIMD == 1
+    for (; index + 4 <= count; index += 4) {
+        const quad pixel = quad_at(pixels + index), first = quad_at(weights + index), second = quad_at(others + index);
+        one = __smlad(first.odd, pixel.odd, __smlad(first.even, pixel.even, one));
+        other = __smlad(second.odd, pixel.odd, __smlad(second.even, pixel.even, other));
+    }
+#endif
+    for (; index < count; index++) {
         one += weights[index] * pixels[index];
         other += others[index] * pixels[index];
     }

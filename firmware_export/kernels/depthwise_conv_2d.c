@@ -25,8 +25,45 @@ static void depthwise_pixel(const window_spec *spec, const int8_t *const *lines,
             out[channel] = depthwise_stored(spec, depthwise_total(spec, lines, start, channel, source), channel);
 }
 
+#if KERNEL_SIMD
+/* Four channels whose window is inside the frame. */
+static void depthwise_quad(const window_spec *spec, const int8_t *const *lines, int32_t start, int32_t channel, int8_t *out)
+{
+    const int32_t channels = spec->in.channels, step = spec->dilation_x * channels;
+    const int8_t *weight = spec->weights + channel;
+    const int32_t *bias = spec->bias + channel;
+    int32_t totals[4] = {bias[0], bias[1], bias[2], bias[3]};
+    for (int32_t row = 0; row < spec->kernel_height; row++) {
+        const int8_t *pixel = lines[row] + start * channels + channel;
+        for (int32_t column = 0; column < spec->kernel_width; column++, pixel += step, weight += channels) {
+            const quad value = quad_at(pixel), by = quad_at(weight);
+            totals[0] = __smlabb(value.even, by.even, totals[0]);
+            totals[1] = __smlabb(value.odd, by.odd, totals[1]);
+            totals[2] = __smlatt(value.even, by.even, totals[2]);
+            totals[3] = __smlatt(value.odd, by.odd, totals[3]);
+        }
+    }
+    for (int32_t index = 0; index < 4; index++)
+        out[channel + index] = depthwise_stored(spec, totals[index], channel + index);
+}
+#endif
+
 void kernel_depthwise_conv_2d(const window_spec *spec, const int8_t *const *lines, int8_t *out)
 {
-    for (int32_t x = 0; x < spec->out.width; x++, out += spec->out.channels)
-        depthwise_pixel(spec, lines, x * spec->stride_x - spec->left, 0, out);
+#if KERNEL_SIMD
+    int all = spec->in.channels == spec->out.channels;
+    for (int32_t row = 0; row < spec->kernel_height; row++)
+        all = all && lines[row];
+#endif
+    for (int32_t x = 0; x < spec->out.width; x++, out += spec->out.channels) {
+        const int32_t start = x * spec->stride_x - spec->left;
+        int32_t channel = 0;
+#if KERNEL_SIMD
+        if (all && start >= 0 && start + (spec->kernel_width - 1) * spec->dilation_x < spec->in.width)
+            for (; channel + 4 <= spec->out.channels; channel += 4)
+                depthwise_quad(spec, lines, start, channel, out);
+#endif
+        if (channel < spec->out.channels)
+            depthwise_pixel(spec, lines, start, channel, out);
+    }
 }
