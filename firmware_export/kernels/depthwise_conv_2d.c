@@ -12,7 +12,7 @@ static int32_t depthwise_total(const window_spec *spec, const int8_t *const *lin
     return total;
 }
 
-static int8_t depthwise_stored(const window_spec *spec, int32_t total, int32_t channel)
+static inline int8_t depthwise_stored(const window_spec *spec, int32_t total, int32_t channel)
 {
     return (int8_t)kernel_clamped(kernel_scaled(total, spec->factors[channel]) + spec->out_zero, spec->low, spec->high);
 }
@@ -32,19 +32,21 @@ static void depthwise_quad(const window_spec *spec, const int8_t *const *lines, 
     const int32_t channels = spec->in.channels, step = spec->dilation_x * channels;
     const int8_t *weight = spec->weights + channel;
     const int32_t *bias = spec->bias + channel;
-    int32_t totals[4] = {bias[0], bias[1], bias[2], bias[3]};
+    int32_t first = bias[0], second = bias[1], third = bias[2], fourth = bias[3];
     for (int32_t row = 0; row < spec->kernel_height; row++) {
         const int8_t *pixel = lines[row] + start * channels + channel;
         for (int32_t column = 0; column < spec->kernel_width; column++, pixel += step, weight += channels) {
             const quad value = quad_at(pixel), by = quad_at(weight);
-            totals[0] = __smlabb(value.even, by.even, totals[0]);
-            totals[1] = __smlabb(value.odd, by.odd, totals[1]);
-            totals[2] = __smlatt(value.even, by.even, totals[2]);
-            totals[3] = __smlatt(value.odd, by.odd, totals[3]);
+            first = __smlabb(value.even, by.even, first);
+            second = __smlabb(value.odd, by.odd, second);
+            third = __smlatt(value.even, by.even, third);
+            fourth = __smlatt(value.odd, by.odd, fourth);
         }
     }
-    for (int32_t index = 0; index < 4; index++)
-        out[channel + index] = depthwise_stored(spec, totals[index], channel + index);
+    out[channel] = depthwise_stored(spec, first, channel);
+    out[channel + 1] = depthwise_stored(spec, second, channel + 1);
+    out[channel + 2] = depthwise_stored(spec, third, channel + 2);
+    out[channel + 3] = depthwise_stored(spec, fourth, channel + 3);
 }
 #endif
 

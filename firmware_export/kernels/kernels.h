@@ -109,8 +109,8 @@ static inline int32_t kernel_scaled(int32_t value, factor by)
     const int32_t left = by.shift > 0 ? by.shift : 0, right = by.shift > 0 ? 0 : -by.shift;
     const int64_t product = (int64_t)(value * (1 << left)) * by.multiplier;
     const int32_t high = (int32_t)((product + ((int64_t)1 << 30)) >> 31);
-    const int32_t mask = (int32_t)(((int64_t)1 << right) - 1);
-    return (int32_t)((int64_t)high >> right) + ((high & mask) > (mask >> 1) + (high < 0));
+    const int32_t mask = (int32_t)(((uint32_t)1 << right) - 1);
+    return (high >> right) + ((high & mask) > (mask >> 1) + (high < 0));
 }
 
 /* `lines` are the rows under the window, 0 beyond the border. */

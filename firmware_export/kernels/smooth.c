@@ -19,25 +19,7 @@ static inline void smooth_row(const smooth_spec *spec, const int8_t *restrict in
     const int16_t *middle = spec->weights + radius;
     for (int32_t index = 0; index < border; index++)
         row[index] = smooth_border(spec, in, index);
-    int32_t start = border;
-#if KERNEL_SIMD
-    for (; start + 4 <= far; start += 4) {
-        const quad here = quad_at(in + start);
-        int32_t totals[4] = {__smlabb(here.even, middle[0], 1 << 5), __smlabb(here.odd, middle[0], 1 << 5),
-                             __smlatb(here.even, middle[0], 1 << 5), __smlatb(here.odd, middle[0], 1 << 5)};
-        for (int32_t tap = 1; tap <= radius; tap++) {
-            const quad before = quad_at(in + start - tap * step), after = quad_at(in + start + tap * step);
-            const int16x2_t even = __sadd16(before.even, after.even), odd = __sadd16(before.odd, after.odd);
-            totals[0] = __smlabb(even, middle[tap], totals[0]);
-            totals[1] = __smlabb(odd, middle[tap], totals[1]);
-            totals[2] = __smlatb(even, middle[tap], totals[2]);
-            totals[3] = __smlatb(odd, middle[tap], totals[3]);
-        }
-        for (int32_t place = 0; place < 4; place++)
-            row[start + place] = (int16_t)(totals[place] >> 6);
-    }
-#endif
-    for (int32_t index = start; index < far; index++) {
+    for (int32_t index = border; index < far; index++) {
         int32_t total = (1 << 5) + middle[0] * in[index];
         for (int32_t tap = 1; tap <= radius; tap++)
             total += middle[tap] * (in[index - tap * step] + in[index + tap * step]);
