@@ -101,7 +101,7 @@ def test_fast_kernels_are_compiled_and_save_instructions(core, tmp_path):
 # --- 320 x 200 in 512 KiB -------------------------------------------------------------------------
 def test_320_x_200_whole_does_not_link_into_512_kib(tmp_path):
     """The negative control: the linker does hold the limit."""
-    with pytest.raises(AssertionError, match="overflowed|will not fit"):
+    with pytest.raises(AssertionError, match=r"overflowed|will not fit"):
         linked(c_files(obfuscator(0), streamed=False), "cortex-m4", tmp_path, ram=RAM)
 
 
