@@ -1,15 +1,13 @@
 """Where intermediate arrays lie in one block of memory: each where it is free for as long as it is needed.
 
 Largest first, each at the lowest place that no array alive at the same time covers.
-Deliberately not here: inputs and outputs (the caller's memory) and what a state keeps between frames.
+Deliberately not here: which arrays there are and when they are needed (`schedule`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-from firmware_export.graph import Graph, Operator, constant
 
 ALIGNMENT = 4
 
@@ -22,27 +20,6 @@ class Block:
     size: int
     first: int
     last: int
-
-
-def scratch_name(operator: Operator) -> str:
-    """Returns the name of the memory that an operator uses while it runs."""
-    return f"{operator.output}_scratch"
-
-
-def blocks(graph: Graph) -> list[Block]:
-    """Returns every array that needs memory of ours, in the order in which they are written."""
-    end = len(graph.operators)
-    kept = {state.after for state in graph.states}
-    found = []
-    for index, operator in enumerate(graph.operators):
-        readers = [place for place, other in enumerate(graph.operators) if operator.output in other.inputs]
-        if operator.output not in graph.outputs:
-            last = end if operator.output in kept else max(readers, default=index)
-            found.append(Block(operator.output, graph[operator.output].size_bytes, index, last))
-        if operator.kind == "SMOOTH":
-            _, _, width, channels = graph[operator.output].shape
-            found.append(Block(scratch_name(operator), 2 * width * channels * len(constant(graph, operator.inputs[1])), index, index))
-    return found
 
 
 def placed(wanted: Sequence[Block]) -> tuple[dict[str, int], int]:

@@ -3,6 +3,7 @@
 No library beyond stdint and string, no memory from the heap, no float, one arena; the design's digest is a string inside.
 `model_step` reads one frame and writes one code; while the state is not that of a frame it writes zeros and returns 0, so
 that a difference against black, which is a picture, never leaves the device.
+Rows are made when they are asked for; a tensor holds the rows that are still needed, in a ring. See `schedule`.
 Deliberately not here: start-up code, ports and packets of a board; `c_host` compiles and runs these files on the host.
 """
 
@@ -13,10 +14,12 @@ from importlib import resources
 
 import numpy as np
 
-from firmware_export.arena import blocks, placed
 from firmware_export.c_operators import Call, emitted
+from firmware_export.c_rows import counters, keeping, makers, row_functions, steps
+from firmware_export.c_text import TYPES
 from firmware_export.check import require
-from firmware_export.graph import Graph, Tensor
+from firmware_export.graph import Graph, State, Tensor
+from firmware_export.schedule import Plan, kept_name, planned
 
 HEADER = """/* {name}: an integer encoder. Generated; do not edit.
  *
@@ -48,7 +51,7 @@ int model_step(const int8_t *input, int8_t *output);
 
 #endif
 """
-BODY = """/* {name}: constants and order of the kernels. Generated; do not edit. */
+BODY = """/* {name}: constants, and the order in which rows are made. Generated; do not edit. */
 #include "model.h"
 
 #include <string.h>
@@ -61,6 +64,18 @@ const char model_digest[] = "privcam design " MODEL_DESIGN " graph " MODEL_GRAPH
 
 {memory}
 
+/* How many rows of each array exist. */
+static struct {{
+{counters};
+}} made;
+
+/* Where row y of each array lies; y % n: the latest n rows are held. */
+{rows}
+
+/* Each makes rows until `end` of them exist, and asks for the rows that they read. */
+
+{makers}
+
 void model_reset(void)
 {{
 {resets}
@@ -68,48 +83,41 @@ void model_reset(void)
 
 int model_step(const int8_t *input, int8_t *output)
 {{
-{calls}
+    frame_in = input;
+    code_out = output;
+    memset(&made, 0, sizeof made);
+{steps}
+    return 1;
 }}
 """
 ARENA = "/* 16-bit elements, so that both kinds of array may lie in it. */\nstatic int16_t arena[MODEL_ARENA_BYTES / 2];"
+ENDS = "static const int8_t *frame_in;\nstatic int8_t *code_out;"
 WITHHELD = """    if (frames_seen < MODEL_WARMUP) {
         frames_seen++;
         memset(output, 0, MODEL_OUTPUT_BYTES);
         return 0;
     }"""
-TYPES = {"int8": "int8_t", "int16": "int16_t"}
 
 
-def c_files(graph: Graph) -> dict[str, bytes]:
-    """Returns the four files by name. Raises PrivcamError for a graph that cannot run on a device."""
+def c_files(graph: Graph, streamed: bool | None = None) -> dict[str, bytes]:
+    """Returns the four files by name. Raises PrivcamError for a graph that cannot run on a device.
+
+    `streamed`: False runs operator after operator on whole arrays; True holds as few rows as it can; None does the second
+    where the first needs more than `schedule.SMALL_BYTES`.
+    """
     require(graph)
-    offsets, arena = placed(blocks(graph))
-    place = places(graph, offsets)
-    calls = [emitted(graph, operator, place) for operator in graph.operators]
-    files = {"model.h": _header(graph, arena), "model.c": _body(graph, calls, place, arena),
-             "kernels.h": _kernel("kernels.h"), "kernels.c": kernels_c({name for call in calls for name in call.kernels})}
+    plan = planned(graph, streamed)
+    calls = {stage.name: emitted(graph, stage) for stage in plan.stages if stage.name not in _kept(plan)}
+    files = {"model.h": _header(graph, plan.arena_bytes), "model.c": _body(plan, calls), "kernels.h": _kernel("kernels.h"),
+             "kernels.c": kernels_c({name for call in calls.values() for name in call.kernels})}
     return {name: text.encode() for name, text in files.items()}
 
 
 def kernels_c(names: set[str]) -> str:
     """Returns kernels.c with the kernels that are asked for."""
-    parts = [_kernel(f"{name}.c") for name in ("rounding", *sorted(names))]
+    parts = [_kernel(f"{name}.c") for name in ("simd", *sorted(names))]
     head = '/* The integer kernels that this network uses. */\n#include "kernels.h"\n\n#include <string.h>\n'
     return "\n".join([head, *parts])
-
-
-def places(graph: Graph, offsets: dict[str, int]) -> dict[str, str]:
-    """Returns the C expression of every array: in the arena, in the caller's memory, or a state's own."""
-    found = {}
-    for name, offset in offsets.items():
-        wide = name not in graph.by_name or graph[name].dtype == "int16"
-        found[name] = f"arena + {offset // 2}" if wide else f"(int8_t *)arena + {offset}"
-    for base, names in (("input", graph.inputs), ("output", graph.outputs)):
-        start = 0
-        for name in names:
-            found[name] = f"{base} + {start}"
-            start += graph[name].size_bytes
-    return {**found, **{state.before: f"state_{state.before}" for state in graph.states}}
 
 
 def _header(graph: Graph, arena: int) -> str:
@@ -125,18 +133,24 @@ def _described(graph: Graph, names: tuple[str, ...]) -> Iterator[str]:
         yield f"{name} {list(graph[name].shape[1:])}"
 
 
-def _body(graph: Graph, calls: list[Call], place: dict[str, str], arena: int) -> str:
+def _kept(plan: Plan) -> dict[str, State]:
+    return {kept_name(state): state for state in plan.graph.states if state.before in plan.in_place}
+
+
+def _body(plan: Plan, calls: dict[str, Call]) -> str:
+    graph, kept = plan.graph, _kept(plan)
     states = [graph[state.before] for state in graph.states]
-    memory = [ARENA] if arena else []
-    memory += ["static uint32_t frames_seen;"] if graph.warmup else []
+    memory = [ENDS, *([ARENA] if plan.arena_bytes else []), *(["static uint32_t frames_seen;"] if graph.warmup else [])]
     memory += [f"static {TYPES[tensor.dtype]} state_{tensor.name}[{int(np.prod(tensor.shape))}];" for tensor in states]
     resets = ["    frames_seen = 0;"] if graph.warmup else []
     resets += [f"    {_filled(tensor)}" for tensor in states]
-    steps = [f"    {line}" for call in calls for line in call.calls]
-    steps += [f"    memcpy(state_{state.before}, {place[state.after]}, sizeof state_{state.before});" for state in graph.states]
-    steps += [WITHHELD] if graph.warmup else []
-    return BODY.format(name=graph.name, constants="\n".join(part for call in calls for part in call.constants),
-                       memory="\n".join(memory), resets="\n".join(resets), calls="\n".join([*steps, "    return 1;"]))
+    lines = {stage.name: keeping(stage, kept[stage.name]) if stage.name in kept else calls[stage.name].lines for stage in plan.stages}
+    whole = [f"    memcpy(state_{state.before}, {state.after}_row(0), sizeof state_{state.before});"
+             for state in graph.states if state.before not in plan.in_place]
+    return BODY.format(name=graph.name, constants="\n".join(part for call in calls.values() for part in call.constants),
+                       memory="\n".join(memory), counters=counters(plan),
+                       rows="\n\n".join(row_functions(plan)), makers="\n\n".join(makers(plan, lines)), resets="\n".join(resets),
+                       steps="\n".join([*steps(plan), *whole, *([WITHHELD] if graph.warmup else [])]))
 
 
 def _filled(tensor: Tensor) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 WIDTH = 120
+TYPES = {"int8": "int8_t", "int16": "int16_t"}
 
 
 def array(kind: str, name: str, values: Iterable[Any]) -> str:

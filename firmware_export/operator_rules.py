@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from firmware_export.graph import DTYPES, Operator, Tensor
-from firmware_export.scaling import accumulator_factors, product_factor, sum_factors
+from firmware_export.scaling import accumulator_factors, mean_factor, product_factor, sum_factors
 from firmware_export.shapes import output_shape
 
 Rule = Iterator[tuple[str, str]]
@@ -130,6 +130,12 @@ def _product_rule(operator: Operator, tensors: Sequence[Tensor], output: Tensor)
         yield "a product may pass 32 bits", "a coarser output scale"
 
 
+def _mean_rule(operator: Operator, tensors: Sequence[Tensor], output: Tensor) -> Rule:
+    count, (_, shift) = tensors[0].shape[1] * tensors[0].shape[2], mean_factor(tensors[0], output)
+    if 255 * count << min(max(shift, 0), 31) >= 2**31:
+        yield "a sum may pass 32 bits", "a coarser output scale"
+
+
 def _table_rule(operator: Operator, tensors: Sequence[Tensor], output: Tensor) -> Rule:
     if tensors[1].data is None or tensors[1].shape != (256,):
         yield "its table is not 256 constants", "one entry for each of -128..127"
@@ -153,5 +159,5 @@ def _levels_rule(operator: Operator, tensors: Sequence[Tensor], output: Tensor) 
         yield "a difference of unlike values", "one shape and scale"
 
 
-_OWN_RULES = {"ADD": _sum_rule, "SUB": _sum_rule, "MUL": _product_rule, "TABLE": _table_rule, "SMOOTH": _smooth_rule,
+_OWN_RULES = {"MEAN": _mean_rule, "ADD": _sum_rule, "SUB": _sum_rule, "MUL": _product_rule, "TABLE": _table_rule, "SMOOTH": _smooth_rule,
               "LEVELS": _levels_rule}

@@ -93,6 +93,15 @@ def nearest_index(size: int, wanted: int, half_pixel: bool) -> list[int]:
     return [max(min(math.floor((np.float32(place) + offset) * scale), size - 1), 0) for place in range(wanted)]
 
 
+def copied_index(operator: Operator, size: int, wanted: int, axis: int) -> list[int]:
+    """Returns which input row (axis 0) or column (axis 1) each output one copies, of a border or a nearest neighbour."""
+    if operator.kind == "RESIZE_NEAREST_NEIGHBOR":
+        return nearest_index(size, wanted, operator.half_pixel)
+    mode = "edge" if operator.kind == "EDGE_PAD" else operator.mode
+    padded = np.pad(np.arange(size), operator.pads[axis], mode=mode)  # type: ignore[call-overload]
+    return [int(value) for value in padded]
+
+
 @dataclass(frozen=True)
 class Blend:
     """Two neighbours and the weight of the upper one in 1024ths; the lower one has what is left of 1024."""

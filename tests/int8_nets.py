@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 
 from firmware_export.build import GraphBuilder
+from firmware_export.graph import Operator, Tensor
 from optics_sim.encoders.bdq_int import integer_thresholds, integer_weights
 
 EXTREME_ZERO_POINTS = (-128, 127, 0, 3)
@@ -124,6 +127,24 @@ def smoothed(seed, *, size=(9, 8), channels=1, kernel=5, sigma=1.0, thresholds=(
     return _finished(builder, builder.levels(values, integer_thresholds(thresholds), "code"))
 
 
+def ringed(graph, seed=0):
+    """Returns the graph with a drawn table before every input and after every output frame, so that its arrays are our own."""
+    rng = np.random.default_rng(seed)
+    names = {name: f"{name}_own" for name in (*graph.inputs, *graph.outputs) if len(graph[name].shape) == 4}
+    tensors, before, after = list(graph.tensors), [], []
+    for name in names:
+        tensors += [dataclasses.replace(graph[name], name=names[name]),
+                    Tensor(f"{name}_entries", (256,), data=rng.permutation(np.arange(-128, 128)).astype(np.int8))]
+    for name in graph.inputs:
+        before.append(Operator("TABLE", (name, f"{name}_entries"), names[name]))
+    for name in (name for name in graph.outputs if name in names):
+        after.append(Operator("TABLE", (name, f"{name}_entries"), names[name]))
+    own = {name: names[name] for name in graph.inputs}
+    inside = [dataclasses.replace(operator, inputs=tuple(own.get(name, name) for name in operator.inputs)) for operator in graph.operators]
+    return dataclasses.replace(graph, tensors=tuple(tensors), operators=(*before, *inside, *after),
+                               outputs=tuple(names.get(name, name) for name in graph.outputs))
+
+
 def bottleneck(seed, size=(16, 12), channels=3):
     """Returns a small autoencoder: stem, inverted residual, sigmoid, two resizes, a recurrent difference, two outputs."""
     rng, builder = np.random.default_rng(seed), GraphBuilder("autoencoder", design="0123abcd")
@@ -147,6 +168,37 @@ def bottleneck(seed, size=(16, 12), channels=3):
     scores = weighted(builder, rng, mean_, "FULLY_CONNECTED", (4, 2), 0.02)
     builder.warmup = 1
     return _finished(builder, builder.add("TANH", (last,), name="decoded"), scores)
+
+
+def obfuscator(seed, size=(200, 320), channels=1):
+    """Returns a MobileNet-like autoencoder of 0.15 M parameters: the picture goes to 1/8 of its size, 8 channels, and back."""
+    rng, builder = np.random.default_rng(seed), GraphBuilder("obfuscator", design="0bf05ca7")
+    height, width = size
+
+    def conv(source, out, kernel=1, activation="relu6", step=6 / 255, **options):
+        shape = (out, kernel, kernel, builder.tensors[source].shape[3])
+        return weighted(builder, rng, source, "CONV_2D", shape, step, activation=activation, **options)
+
+    def depthwise(source, **options):
+        shape = (1, 3, 3, builder.tensors[source].shape[3])
+        return weighted(builder, rng, source, "DEPTHWISE_CONV_2D", shape, 6 / 255, activation="relu6", **options)
+
+    def residual(source, out, stride):
+        wide = conv(source, 6 * builder.tensors[source].shape[3])
+        narrow = conv(depthwise(wide, stride=(stride, stride)), out, activation="none", step=0.05)
+        return builder.add("ADD", (source, narrow), 0.06, -5) if stride == 1 and out == builder.tensors[source].shape[3] else narrow
+
+    def larger(source, kind, part, out):
+        shape = (1, height // part, width // part, builder.tensors[source].shape[3])
+        return conv(depthwise(builder.add(kind, (source,), shape=shape)), out)
+
+    found = conv(builder.input("frame", (1, *size, channels), 1 / 255, -128), 16, 3, stride=(2, 2))
+    for out, stride in ((24, 2), (24, 1), (88, 2), (88, 1)):
+        found = residual(found, out, stride)
+    code = builder.add("LOGISTIC", (conv(found, 8, activation="none", step=0.05),), name="bottleneck")
+    found = larger(conv(code, 96, 3), "RESIZE_BILINEAR", 4, 64)
+    found = larger(larger(found, "RESIZE_BILINEAR", 2, 32), "RESIZE_NEAREST_NEIGHBOR", 1, 8)
+    return _finished(builder, builder.add("LOGISTIC", (conv(found, channels, 3, "none", 0.05),), name="decoded"))
 
 
 def cases():

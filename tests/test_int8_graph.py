@@ -17,13 +17,14 @@ from hypothesis import strategies as st
 from int8_nets import alone, bottleneck, cases, convolution, frames, pair, smoothed
 
 from firmware_export import golden, tflite, tflite_encoder
-from firmware_export.arena import Block, blocks, placed
+from firmware_export.arena import Block, placed
 from firmware_export.c_code import c_files
 from firmware_export.check import check, require
 from firmware_export.graph import Operator
 from firmware_export.int8 import Reference
 from firmware_export.rounding import doubling_high_multiply, multiplier, rounding_divide_by_power, scaled
 from firmware_export.scaling import function_table
+from firmware_export.schedule import planned
 from optics_sim.errors import PrivcamError
 
 CASES = dict(cases())
@@ -115,8 +116,7 @@ def test_c_has_the_digest_and_nothing_it_may_not_have():
 
 
 def test_the_arena_never_overlaps_and_is_reused():
-    graph = bottleneck(0)
-    wanted = blocks(graph)
+    wanted = planned(bottleneck(0)).blocks
     offsets, size = placed(wanted)
     assert size < sum(block.size for block in wanted)
     for index, one in enumerate(wanted):

@@ -1,20 +1,16 @@
-void kernel_pad(const pad_spec *spec, const int8_t *in, int8_t *out)
+void kernel_pad(const pad_spec *spec, const int8_t *const *lines, int8_t *out)
 {
-    const uint32_t line = (uint32_t)(spec->in.width * spec->in.channels);
-    memset(out, spec->value, (uint32_t)(spec->out.height * spec->out.width * spec->out.channels));
-    for (int32_t y = 0; y < spec->in.height; y++, in += line)
-        memcpy(out + ((y + spec->above) * spec->out.width + spec->left) * spec->out.channels, in, line);
+    memset(out, spec->value, (uint32_t)(spec->out.width * spec->out.channels));
+    if (lines[0])
+        memcpy(out + spec->left * spec->out.channels, lines[0], (uint32_t)(spec->in.width * spec->in.channels));
 }
 
 void kernel_copy(const copy_spec *spec, const int8_t *in, int8_t *out)
 {
-    for (int32_t y = 0; y < spec->out.height; y++) {
-        const int8_t *line = in + spec->rows[y] * spec->in.width * spec->in.channels;
-        for (int32_t x = 0; x < spec->out.width; x++) {
-            const int8_t *pixel = line + spec->columns[x] * spec->in.channels;
-            for (int32_t channel = 0; channel < spec->in.channels; channel++)
-                *out++ = pixel[channel];
-        }
+    for (int32_t x = 0; x < spec->out.width; x++) {
+        const int8_t *pixel = in + spec->columns[x] * spec->in.channels;
+        for (int32_t channel = 0; channel < spec->in.channels; channel++)
+            *out++ = pixel[channel];
     }
 }
 

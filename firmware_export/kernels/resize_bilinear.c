@@ -6,16 +6,12 @@ static int8_t blended(const int8_t *low, const int8_t *high, int32_t left, int32
     return (int8_t)((total + (total > 0 ? 1 << 19 : -(1 << 19))) / (1 << 20));
 }
 
-void kernel_resize_bilinear(const resize_spec *spec, const int8_t *in, int8_t *out)
+void kernel_resize_bilinear(const resize_spec *spec, const int8_t *low, const int8_t *high, int32_t down, int8_t *out)
 {
-    const int32_t channels = spec->in.channels, line = spec->in.width * channels;
-    for (int32_t y = 0; y < spec->out.height; y++) {
-        const blend row = spec->rows[y];
-        for (int32_t x = 0; x < spec->out.width; x++) {
-            const blend column = spec->columns[x];
-            for (int32_t channel = 0; channel < channels; channel++)
-                *out++ = blended(in + row.lower * line + channel, in + row.upper * line + channel, column.lower * channels,
-                                 column.upper * channels, row.weight, column.weight);
-        }
+    const int32_t channels = spec->in.channels;
+    for (int32_t x = 0; x < spec->out.width; x++) {
+        const blend column = spec->columns[x];
+        for (int32_t channel = 0; channel < channels; channel++)
+            *out++ = blended(low + channel, high + channel, column.lower * channels, column.upper * channels, down, column.weight);
     }
 }

@@ -33,7 +33,21 @@ static inline void smooth_column(const smooth_spec *spec, const int16_t *const *
 {
     const int32_t count = spec->size.width * spec->size.channels;
     const int16_t *middle = spec->weights + radius;
-    for (int32_t index = 0; index < count; index++) {
+    int32_t start = 0;
+#if KERNEL_SIMD
+    for (; start + 2 <= count; start += 2) {
+        const int32_t here = word_at(lines[radius] + start);
+        int32_t one = __smlabb(here, middle[0], 1 << 14), other = __smlatb(here, middle[0], 1 << 14);
+        for (int32_t tap = 1; tap <= radius; tap++) {
+            const int32_t above = word_at(lines[radius - tap] + start), below = word_at(lines[radius + tap] + start);
+            one = __smlabb(below, middle[tap], __smlabb(above, middle[tap], one));
+            other = __smlatb(below, middle[tap], __smlatb(above, middle[tap], other));
+        }
+        out[start] = (int16_t)(one >> 15);
+        out[start + 1] = (int16_t)(other >> 15);
+    }
+#endif
+    for (int32_t index = start; index < count; index++) {
         int32_t total = (1 << 14) + middle[0] * lines[radius][index];
         for (int32_t tap = 1; tap <= radius; tap++)
             total += middle[tap] * (lines[radius - tap][index] + lines[radius + tap][index]);
@@ -41,27 +55,22 @@ static inline void smooth_column(const smooth_spec *spec, const int16_t *const *
     }
 }
 
-/* `rows` holds the 2 * radius + 1 latest rows: row y lies at place y modulo that. */
-static inline void smooth(const smooth_spec *spec, const int8_t *in, int16_t *out, int16_t *rows, const int32_t radius)
+void kernel_smooth_along(const smooth_spec *spec, const int8_t *in, int16_t *out)
 {
-    const int32_t count = spec->size.width * spec->size.channels, window = 2 * radius + 1, last = spec->size.height - 1;
-    const int16_t *lines[31];
-    int32_t ready = 0;
-    for (int32_t y = 0; y <= last; y++) {
-        for (; ready <= last && ready <= y + radius; ready++)
-            smooth_row(spec, in + ready * count, rows + (ready % window) * count, radius);
-        for (int32_t place = 0; place < window; place++)
-            lines[place] = rows + (kernel_clamped(y + place - radius, 0, last) % window) * count;
-        smooth_column(spec, lines, out + y * count, radius);
+    switch (spec->radius) {
+    case 1: smooth_row(spec, in, out, 1); break;
+    case 2: smooth_row(spec, in, out, 2); break;
+    case 3: smooth_row(spec, in, out, 3); break;
+    default: smooth_row(spec, in, out, spec->radius); break;
     }
 }
 
-void kernel_smooth(const smooth_spec *spec, const int8_t *in, int16_t *out, int16_t *rows)
+void kernel_smooth_down(const smooth_spec *spec, const int16_t *const *lines, int16_t *out)
 {
     switch (spec->radius) {
-    case 1: smooth(spec, in, out, rows, 1); break;
-    case 2: smooth(spec, in, out, rows, 2); break;
-    case 3: smooth(spec, in, out, rows, 3); break;
-    default: smooth(spec, in, out, rows, spec->radius); break;
+    case 1: smooth_column(spec, lines, out, 1); break;
+    case 2: smooth_column(spec, lines, out, 2); break;
+    case 3: smooth_column(spec, lines, out, 3); break;
+    default: smooth_column(spec, lines, out, spec->radius); break;
     }
 }
