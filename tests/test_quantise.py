@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import importlib.util
 
 import numpy as np
 import pytest
 import torch
-from test_trace import LAYERS, drawn, generator
+from test_trace import LAYERS, drawn
 from torch import nn
 from torch.nn import functional as F
 from trained_networks import face_codes, fitted, fresh
@@ -20,6 +21,7 @@ from firmware_export.quantise import network_problems, quantised
 from firmware_export.ranges import METHODS, observed
 from firmware_export.tflite import TfliteArtifact
 from optics_sim.errors import PrivcamError
+from optics_sim.learning.quantisation import RoundedNetwork
 from optics_sim.learning.recognisers import RECOGNISERS, Standardise
 from optics_sim.learning.trace import traced
 from optics_sim.network_scales import planned, step_of
@@ -28,6 +30,8 @@ needs_litert = pytest.mark.skipif(importlib.util.find_spec("ai_edge_litert") is 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no C compiler")
 LAYER_DB = 30.0
 """A step of 1/255 of a range that is four deviations either way has 39 dB; weights of 8 bits and a second rounding take some."""
+MEANS, MEAN_DB = ("adaptive_2", "average_pool", "average_pool_padded"), 20.0
+"""A mean keeps the step of what it is of, and is smaller."""
 NETWORK_DB = 22.0
 """Of a whole network with drawn weights."""
 AGREEMENT = 0.98
@@ -67,7 +71,7 @@ def assert_runs_equal(graph, codes):
 def test_an_integer_layer_is_near_the_float_one(name):
     made = small_of(Scaled(drawn(LAYERS[name])), codes_of((30, 13, 16, 3)))
     for output, error in made.report.errors.items():
-        assert error.snr_db > LAYER_DB, (output, error)
+        assert error.snr_db > (MEAN_DB if name in MEANS else LAYER_DB), (output, error)
 
 
 class Autoencoder(nn.Module):
@@ -145,6 +149,86 @@ def test_the_report_says_what_there_is(faces, trained):
     assert report.arena_bytes == 32 * 32 * 8 + 16 * 16 * 8
 
 
+# --- training with rounding --------------------------------------------------------------------------
+def uneven(network, factor):
+    """Returns a recogniser that computes the same with one channel of three layers `factor` times as large as the others."""
+    found = copy.deepcopy(network)
+    convolutions, norms = ([part for part in found.trunk if isinstance(part, kind)] for kind in (nn.Conv2d, nn.BatchNorm2d))
+    with torch.no_grad():
+        for norm, after in zip(norms[:3], convolutions[1:], strict=True):
+            norm.weight[0] *= factor
+            norm.bias[0] *= factor
+            after.weight[:, 0] /= factor
+    return found
+
+
+def accuracies(network, faces):
+    """Returns held-out accuracy (float, integer, integer after training with rounding)."""
+    codes, labels = faces
+    floats = traced(network, torch.zeros(1, 32, 32))
+    made = quantised(floats, codes[:TRAINED], held_out=codes[TRAINED:])
+    rounded = fitted(RoundedNetwork(floats, made.report.ranges), codes[:TRAINED], labels[:TRAINED], epochs=10, rate=3e-4)
+    again = quantised(rounded.to_network(), codes[:TRAINED], held_out=codes[TRAINED:], ranges=rounded.ranges())
+    found = [run(floats, {"codes": codes[TRAINED:, ..., None]})["head"], *(Reference(one.graph)(codes[TRAINED:]) for one in (made, again))]
+    return [float((scores.argmax(1) == labels[TRAINED:]).mean()) for scores in found]
+
+
+ONE_FRAME = 1 / 48
+
+
+def test_training_with_rounding_is_no_worse_where_there_is_nothing_to_mend(faces, trained):
+    _, rounded_after, trained_so = accuracies(trained, faces)
+    assert trained_so >= rounded_after - ONE_FRAME
+
+
+def test_training_with_rounding_mends_uneven_channels(faces, trained):
+    floats, rounded_after, trained_so = accuracies(uneven(trained, 100.0), faces)
+    assert rounded_after < floats - 0.1, "the weights are hard"
+    assert trained_so > rounded_after + 0.1
+
+
+def test_the_rounded_network_has_the_steps_of_the_graph(faces, trained):
+    codes = faces[0][:20]
+    floats = traced(trained, torch.zeros(1, 32, 32))
+    ranges = observed(floats, {"codes": codes[..., None]})
+    rounded = RoundedNetwork(floats, ranges)
+    with torch.no_grad():
+        found = rounded(torch.from_numpy(codes).float()).numpy()
+    step = planned(floats, ranges).steps["head"]
+    stored = found / step.scale + step.zero_point
+    assert planned(floats, rounded.ranges()) == planned(floats, ranges)
+    assert np.abs(stored - np.rint(stored)).max() < 1e-3
+    assert np.abs(np.rint(stored) - Reference(quantised(floats, codes, held_out=codes, ranges=ranges).graph)(codes)).max() <= 8
+
+
+def test_rounding_passes_a_gradient_to_every_weight_and_range(faces, trained):
+    floats = traced(trained, torch.zeros(1, 32, 32))
+    rounded = RoundedNetwork(floats, observed(floats, {"codes": faces[0][:20, ..., None]}))
+    rounded(torch.from_numpy(faces[0][:20]).float()).square().sum().backward()
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in rounded.parameters())
+    assert all(value.grad.abs().sum() > 0 for value in rounded.constants.values())
+
+
+def test_a_network_that_is_not_exported_is_not_trained_so():
+    with pytest.raises(PrivcamError, match="UNFOLD"):
+        RoundedNetwork(traced(RECOGNISERS["shift_variant"](4), torch.zeros(1, 32, 32)), {})
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_rounded_layer_with_fine_steps_is_the_layer(name):
+    """Both ways to run a float network agree: what rounds nothing away is what numpy computes."""
+    floats = traced(Scaled(drawn(LAYERS[name])), torch.zeros(1, 3, 13, 16))
+    codes = codes_of((4, 13, 16, 3))
+    ranges = observed(floats, {"frames": codes})
+    rounded = RoundedNetwork(floats, ranges)
+    with torch.no_grad():
+        found = rounded(torch.from_numpy(codes).float())
+    for output, ours in zip(floats.outputs, found if isinstance(found, tuple) else (found,), strict=True):
+        wanted = run(floats, {"frames": codes})[output]
+        noise = ((ours.numpy() - wanted) ** 2).mean()
+        assert 10 * np.log10((wanted**2).mean() / max(noise, 1e-30)) > (MEAN_DB if name in MEANS else LAYER_DB)
+
+
 # --- borders, scales, what is degenerate ------------------------------------------------------------
 def standardising(mean, deviation=20.0):
     first = Standardise()
@@ -179,7 +263,6 @@ def test_a_border_of_half_a_code_is_off_by_what_that_is():
     made = small_of(module, codes)
     tensors = tuple(dataclasses.replace(tensor, zero_point=tensor.zero_point + 10) if tensor.name == "input" else tensor
                     for tensor in made.graph.tensors)
-    ((name, error),) = made.report.errors.items()
     found = Reference(dataclasses.replace(made.graph, tensors=tensors))(codes).astype(int) - Reference(made.graph)(codes)
     assert np.abs(found).mean() > 3 * edge
 
@@ -197,8 +280,8 @@ def test_a_frame_that_is_also_used_beside_its_border_keeps_its_value():
             self.conv = standardising(30.0)
 
         def forward(self, frames):
-            return self.conv(frames)[:, :1] * 0 + frames if False else torch.cat([self.conv(frames), torch.tanh(frames / 50)], 1)
-    made = small_of(drawn(Beside()), codes_of((20, 8, 8, 1)))
+            return torch.cat([self.conv(frames), torch.tanh(frames / 50)], 1)
+    made = small_of(Beside(), codes_of((20, 8, 8, 1)))
     assert next(iter(made.report.errors.values())).snr_db > LAYER_DB
 
 
@@ -217,7 +300,7 @@ def test_nothing_is_divided_by_zero(spoil):
             module[3].weight[:2] = 1e-20
             module[3].weight[2:] *= 1e-9
     with np.errstate(all="raise"):
-        made = small_of(module, codes_of((20, 8, 8, 1)))
+        made = small_of(module, codes_of((20, 8, 8, 1)), held_out=codes_of((20, 8, 8, 1)))  # the same frames: nothing is clipped
     error = next(iter(made.report.errors.values()))
     assert np.isfinite(error.mean) and error.largest <= 3 * error.step
     assert_runs_equal(made.graph, codes_of((2, 8, 8, 1)))
@@ -274,7 +357,7 @@ def test_an_operator_without_a_kernel_is_named(layer, words):
 
 @pytest.mark.parametrize("frames", [np.zeros((9, 8, 8)), np.zeros((9, 7, 8), np.int8), np.zeros((2, 8, 8), np.int8)])
 def test_frames_of_another_kind_are_refused(frames):
-    with pytest.raises(PrivcamError, match="clip|too few"):
+    with pytest.raises(PrivcamError, match=r"clip|too few"):
         quantised(traced(nn.Conv2d(1, 2, 3), torch.zeros(1, 1, 8, 8)), frames)
 
 

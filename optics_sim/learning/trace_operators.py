@@ -43,7 +43,7 @@ def operator_of(call: Call) -> Live:
         return found
     read = [value.name for value in _flat((call.args, tuple(call.kwargs.values()))) if isinstance(value, Live)]
     kind = OWN_NAMES.get(function) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", function).upper()
-    return call.add(kind, read, **({"why": found} if found else {}))
+    return call.add(kind, read, why=found) if found else call.add(kind, read)
 
 
 def as_function(module: nn.Module) -> tuple[str, dict[str, Any]]:
