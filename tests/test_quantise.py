@@ -139,6 +139,22 @@ def test_a_trained_recogniser_decides_alike_in_integers(faces, trained):
     assert_runs_equal(made.graph, codes[:4])
 
 
+@pytest.mark.slow
+def test_whole_ranges_are_as_good_as_clipped_ones():
+    """Why `extremes` is the default: over three trained recognisers the others are no nearer to the float network."""
+    codes, labels = face_codes(6, 40, 32)
+    order = np.random.default_rng(0).permutation(len(codes))
+    codes, labels = codes[order], labels[order]
+    found = {method: [] for method in METHODS}
+    for seed in range(3):
+        network = traced(fitted(fresh(6, 8, seed), codes[:144], labels[:144], epochs=12, seed=seed), torch.zeros(1, 32, 32))
+        for method, so_far in found.items():
+            so_far.append(quantised(network, codes[:144], held_out=codes[144:], method=method).report.errors["head"].snr_db)
+    mean = {method: float(np.mean(values)) for method, values in found.items()}
+    print(found)
+    assert mean["extremes"] > mean["percentile"] and abs(mean["extremes"] - mean["least_error"]) < 1.0, mean
+
+
 def test_the_report_says_what_there_is(faces, trained):
     network = traced(trained, torch.zeros(1, 32, 32))
     report = quantised(network, faces[0]).report
@@ -162,29 +178,43 @@ def uneven(network, factor):
     return found
 
 
-def accuracies(network, faces):
-    """Returns held-out accuracy (float, integer, integer after training with rounding)."""
-    codes, labels = faces
+def nearer(rounded, codes, wanted, rate, epochs=10):
+    """Trains a rounded network to give the float network's scores, by frames without labels."""
+    generator, frames = torch.Generator().manual_seed(0), torch.from_numpy(codes).float()
+    optimiser = torch.optim.Adam(rounded.parameter_groups(rate))
+    for _ in range(epochs):
+        for some in torch.randperm(len(frames), generator=generator).split(16):
+            optimiser.zero_grad()
+            F.mse_loss(rounded(frames[some]), wanted[some]).backward()
+            optimiser.step()
+
+
+def before_and_after(network, faces, rate):
+    """Returns (signal to noise in dB, agreement) on held-out frames: of the integer graph, and of the one trained with rounding."""
+    codes = faces[0]
     floats = traced(network, torch.zeros(1, 32, 32))
+    scores = run(floats, {"codes": codes[..., None]})["head"]
     made = quantised(floats, codes[:TRAINED], held_out=codes[TRAINED:])
-    rounded = fitted(RoundedNetwork(floats, made.report.ranges), codes[:TRAINED], labels[:TRAINED], epochs=10, rate=3e-4)
+    rounded = RoundedNetwork(floats, made.report.ranges)
+    nearer(rounded, codes[:TRAINED], torch.from_numpy(scores[:TRAINED]), rate)
     again = quantised(rounded.to_network(), codes[:TRAINED], held_out=codes[TRAINED:], ranges=rounded.ranges())
-    found = [run(floats, {"codes": codes[TRAINED:, ..., None]})["head"], *(Reference(one.graph)(codes[TRAINED:]) for one in (made, again))]
-    return [float((scores.argmax(1) == labels[TRAINED:]).mean()) for scores in found]
+    for one in (made, again):
+        step, stored = one.plan.steps["head"], Reference(one.graph)(codes[TRAINED:])
+        noise = ((step.scale * (stored.astype(float) - step.zero_point) - scores[TRAINED:]) ** 2).mean()
+        agreement = (stored.argmax(1) == scores[TRAINED:].argmax(1)).mean()
+        yield 10 * np.log10((scores[TRAINED:] ** 2).mean() / noise), agreement
 
 
-ONE_FRAME = 1 / 48
-
-
-def test_training_with_rounding_is_no_worse_where_there_is_nothing_to_mend(faces, trained):
-    _, rounded_after, trained_so = accuracies(trained, faces)
-    assert trained_so >= rounded_after - ONE_FRAME
+def test_training_with_rounding_is_no_worse_where_there_is_little_to_mend(faces, trained):
+    (rounded_db, _), (trained_db, agreement) = before_and_after(trained, faces, 3e-5)
+    assert trained_db > rounded_db - 0.5
+    assert agreement >= AGREEMENT
 
 
 def test_training_with_rounding_mends_uneven_channels(faces, trained):
-    floats, rounded_after, trained_so = accuracies(uneven(trained, 100.0), faces)
-    assert rounded_after < floats - 0.1, "the weights are hard"
-    assert trained_so > rounded_after + 0.1
+    (rounded_db, rounded_alike), (trained_db, trained_alike) = before_and_after(uneven(trained, 100.0), faces, 1e-4)
+    assert rounded_alike < 0.9, "the weights are hard"
+    assert trained_db > rounded_db + 2 and trained_alike > rounded_alike
 
 
 def test_the_rounded_network_has_the_steps_of_the_graph(faces, trained):
@@ -196,7 +226,8 @@ def test_the_rounded_network_has_the_steps_of_the_graph(faces, trained):
         found = rounded(torch.from_numpy(codes).float()).numpy()
     step = planned(floats, ranges).steps["head"]
     stored = found / step.scale + step.zero_point
-    assert planned(floats, rounded.ranges()) == planned(floats, ranges)
+    assert {name: (pytest.approx(step.scale, rel=1e-6), step.zero_point) for name, step in planned(floats, ranges).steps.items()} == {
+        name: (step.scale, step.zero_point) for name, step in planned(floats, rounded.ranges()).steps.items()}
     assert np.abs(stored - np.rint(stored)).max() < 1e-3
     assert np.abs(np.rint(stored) - Reference(quantised(floats, codes, held_out=codes, ranges=ranges).graph)(codes)).max() <= 8
 

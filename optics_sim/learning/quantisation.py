@@ -1,12 +1,12 @@
 """Training with rounding: a float network that computes with the values its integers will have, and whose weights can be trained.
 
     network = RoundedNetwork(traced(module, example), ranges)     # ranges: firmware_export.ranges.observed, or a report's
-    ... a few epochs of any loss on network(frames) ...
+    ... a few epochs of any loss on network(frames), by Adam over network.parameter_groups(3e-5) ...
     quantised(network.to_network(), frames, ranges=network.ranges())
 
 What it computes is near the integer graph, not equal to it: integers are rounded twice, and a step of difference grows.
 Rounding is straight through: forward it rounds, backward it is not there. Ranges are trained along with the weights: the step of
-a value has the gradient of what it rounds and of what it clips.
+a value has the gradient of what it rounds and of what it clips. A loss against the float network's own scores needs no labels.
 Reference: Jacob et al., CVPR 2018, section 3 (training with simulated quantisation); Esser et al., Learned Step Size
 Quantization, ICLR 2020, equations 1-3 and section 2.2 for steps. Changed: a step and a zero point follow from two trained ends,
 weights keep the step of their largest, as in the exported graph.
@@ -44,12 +44,14 @@ class RoundedNetwork(nn.Module):
         self.constants = nn.ParameterDict({name: nn.Parameter(torch.tensor(data)) for name, data in network.constants.items()})
         self.fixed: dict[str, Step] = {}
         self.group: dict[str, str] = {}
+        self.span: dict[str, float] = {}
         ends = {}
         for members, step in shared(network):
             self.group |= dict.fromkeys(members, members[0])
             if step is None:
-                ends[members[0]] = nn.Parameter(torch.tensor([min(0.0, *(ranges[name][0] for name in members)),
-                                                              max(0.0, *(ranges[name][1] for name in members))]))
+                low, high = min(0.0, *(ranges[name][0] for name in members)), max(0.0, *(ranges[name][1] for name in members))
+                self.span[members[0]] = (high - low) or 1.0
+                ends[members[0]] = nn.Parameter(torch.tensor([low, high], dtype=torch.float64) / self.span[members[0]])
             else:
                 self.fixed[members[0]] = step
         self.ends = nn.ParameterDict(ends)
@@ -67,6 +69,10 @@ class RoundedNetwork(nn.Module):
         wanted = (*self.network.outputs, *(after for _, after in self.network.states))
         return found[wanted[0]] if len(wanted) == 1 else tuple(found[name] for name in wanted)
 
+    def parameter_groups(self, rate: float) -> list[dict[str, Any]]:
+        """Returns what an optimiser takes: weights at `rate`, ranges, which are relative to the first ones, at 30 times that."""
+        return [{"params": list(self.constants.values()), "lr": rate}, {"params": list(self.ends.values()), "lr": 30 * rate}]
+
     def to_network(self) -> FloatNetwork:
         """Returns the network with its constants as trained, not rounded."""
         return replace(self.network, constants={name: value.detach().cpu().numpy().copy() for name, value in self.constants.items()})
@@ -78,7 +84,7 @@ class RoundedNetwork(nn.Module):
     def _range(self, group: str) -> Range:
         if (step := self.fixed.get(group)) is not None:
             return step.scale * (-128 - step.zero_point) + step.offset, step.scale * (127 - step.zero_point) + step.offset
-        low, high = self.ends[group].detach().tolist()
+        low, high = (self.ends[group].detach() * self.span[group]).tolist()
         return min(low, 0.0), max(high, 0.0)
 
     def _weighted(self, operator: FloatOperator, found: Mapping[str, Tensor]) -> list[Tensor]:
@@ -101,10 +107,12 @@ class RoundedNetwork(nn.Module):
         if (fixed := self.fixed.get(group)) is not None:
             return fixed.scale, fixed.zero_point, fixed.offset
         calm = 1 / (count * LEVELS) ** 0.5
-        ends = self.ends[group] * calm + (self.ends[group] * (1 - calm)).detach()
+        given = self.ends[group] * self.span[group]
+        ends = given * calm + (given * (1 - calm)).detach()
         low, high = ends[0].clamp(max=0), ends[1].clamp(min=0)
         scale = ((high - low) / LEVELS).clamp(min=SMALLEST)
-        return scale, (-128 - low / scale).round().clamp(-128, 127).detach(), 0.0
+        zero = (-128 - low / scale).round().clamp(-128, 127).detach()
+        return scale.float(), zero.float(), 0.0
 
 
 def _straight(value: Tensor) -> Tensor:
