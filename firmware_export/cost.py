@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from firmware_export.arena import blocks, placed
 from firmware_export.graph import Graph, Operator
+from firmware_export.schedule import planned
 
 _WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
 
@@ -28,11 +28,11 @@ class GraphCost:
 
 
 def graph_cost(graph: Graph) -> GraphCost:
-    """Returns what one frame costs; the arena is that of a network whose arrays are held whole."""
+    """Returns what one frame costs; the arena is that of the generated C."""
     constants = [tensor for tensor in graph.tensors if tensor.data is not None]
     return GraphCost(
         parameters=sum(math.prod(tensor.shape) for tensor in constants), macs=sum(macs(graph, operator) for operator in graph.operators),
-        constant_bytes=sum(tensor.size_bytes for tensor in constants), arena_bytes=placed(blocks(graph))[1],
+        constant_bytes=sum(tensor.size_bytes for tensor in constants), arena_bytes=planned(graph).arena_bytes,
         state_bytes=sum(graph[state.before].size_bytes for state in graph.states),
         frame_bytes=sum(graph[name].size_bytes for name in graph.inputs), code_bytes=sum(graph[name].size_bytes for name in graph.outputs))
 

@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_export.arena import blocks, placed
+from firmware_export.schedule import planned as memory_planned
 from firmware_export.check import INSTEAD, Problem
 from firmware_export.float_run import run
 from firmware_export.graph import KINDS, Graph
@@ -141,7 +141,7 @@ def _report(network: FloatNetwork, graph: Graph, plan: Plan, ranges: Mapping[str
     errors = {name: _error(wanted[name], found[name], plan, name) for name in graph.outputs}
     constants = [tensor.size_bytes for tensor in graph.tensors if tensor.data is not None]
     borders = {name: (value, plan.steps[name].zero_point) for name, value in border_values(network).items()}
-    return Report(dict(ranges), errors, network.parameters, network.macs, sum(constants), placed(blocks(graph))[1],
+    return Report(dict(ranges), errors, network.parameters, network.macs, sum(constants), memory_planned(graph).arena_bytes,
                   len(next(iter(clip.values()))), borders)
 
 

@@ -81,7 +81,7 @@ class _Emitter:
 
     def _read(self, operator: FloatOperator) -> list[str]:
         """The names of what an operator reads in the graph, having made the tables and axes that it needs."""
-        found = []
+        found: list[str] = []
         for name in self.network.values_of(operator):
             step, wanted = self.plan.steps[name], self.plan.converted.get((operator.output, name))
             border = self.left_out.get(name)

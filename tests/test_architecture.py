@@ -39,7 +39,8 @@ def test_import_contracts_are_kept() -> None:
     "optics_sim.encoding", "optics_sim.encoders.bdq_int", "optics_sim.encoders.cost",
     "hil.protocols", "hil.devices.serial_device", "hil.devices.emulated_board", "firmware_export.images",
     "firmware_export.int8", "firmware_export.tflite", "firmware_export.c_code", "firmware_export.c_host", "firmware_export.bdq_graph",
-    "firmware_export.golden", "firmware_export.tflite_encoder", "hil.devices.host_encoder",
+    "firmware_export.golden", "firmware_export.tflite_encoder", "hil.devices.host_encoder", "firmware_export.quantise",
+    "firmware_export.package", "optics_sim.network_folding", "optics_sim.network_scales",
 ])
 def test_light_modules_never_load_torch(module: str) -> None:
     answer = _python(f"import sys, {module}; raise SystemExit(any(m in sys.modules for m in ('torch', 'matplotlib')))")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import importlib.util
 
 import numpy as np
 import pytest
 import torch
-from test_trace import LAYERS, drawn, generator
+from test_trace import LAYERS, drawn
 from torch import nn
 from torch.nn import functional as F
 from trained_networks import face_codes, fitted, fresh
@@ -20,6 +21,7 @@ from firmware_export.quantise import network_problems, quantised
 from firmware_export.ranges import METHODS, observed
 from firmware_export.tflite import TfliteArtifact
 from optics_sim.errors import PrivcamError
+from optics_sim.learning.quantisation import RoundedNetwork
 from optics_sim.learning.recognisers import RECOGNISERS, Standardise
 from optics_sim.learning.trace import traced
 from optics_sim.network_scales import planned, step_of
@@ -28,6 +30,8 @@ needs_litert = pytest.mark.skipif(importlib.util.find_spec("ai_edge_litert") is 
 needs_compiler = pytest.mark.skipif(compiler() is None, reason="there is no C compiler")
 LAYER_DB = 30.0
 """A step of 1/255 of a range that is four deviations either way has 39 dB; weights of 8 bits and a second rounding take some."""
+MEANS, MEAN_DB = ("adaptive_2", "average_pool", "average_pool_padded"), 20.0
+"""A mean keeps the step of what it is of, and is smaller."""
 NETWORK_DB = 22.0
 """Of a whole network with drawn weights."""
 AGREEMENT = 0.98
@@ -67,7 +71,7 @@ def assert_runs_equal(graph, codes):
 def test_an_integer_layer_is_near_the_float_one(name):
     made = small_of(Scaled(drawn(LAYERS[name])), codes_of((30, 13, 16, 3)))
     for output, error in made.report.errors.items():
-        assert error.snr_db > LAYER_DB, (output, error)
+        assert error.snr_db > (MEAN_DB if name in MEANS else LAYER_DB), (output, error)
 
 
 class Autoencoder(nn.Module):
@@ -135,6 +139,22 @@ def test_a_trained_recogniser_decides_alike_in_integers(faces, trained):
     assert_runs_equal(made.graph, codes[:4])
 
 
+@pytest.mark.slow
+def test_whole_ranges_are_as_good_as_clipped_ones():
+    """Why `extremes` is the default: over three trained recognisers the others are no nearer to the float network."""
+    codes, labels = face_codes(6, 40, 32)
+    order = np.random.default_rng(0).permutation(len(codes))
+    codes, labels = codes[order], labels[order]
+    found = {method: [] for method in METHODS}
+    for seed in range(3):
+        network = traced(fitted(fresh(6, 8, seed), codes[:144], labels[:144], epochs=12, seed=seed), torch.zeros(1, 32, 32))
+        for method, so_far in found.items():
+            so_far.append(quantised(network, codes[:144], held_out=codes[144:], method=method).report.errors["head"].snr_db)
+    mean = {method: float(np.mean(values)) for method, values in found.items()}
+    print(found)
+    assert mean["extremes"] > mean["percentile"] and abs(mean["extremes"] - mean["least_error"]) < 1.0, mean
+
+
 def test_the_report_says_what_there_is(faces, trained):
     network = traced(trained, torch.zeros(1, 32, 32))
     report = quantised(network, faces[0]).report
@@ -143,6 +163,101 @@ def test_the_report_says_what_there_is(faces, trained):
     assert report.macs == 32**2 * 9 * 8 + 16**2 * 9 * 8 * 16 + 8**2 * 9 * 16 * 32 + 4**2 * 9 * 32 * 32 + 128 * 32 + 32 * 4
     assert report.constant_bytes == report.parameters + 3 * (8 + 16 + 32 + 32 + 32 + 4)
     assert report.arena_bytes == 32 * 32 * 8 + 16 * 16 * 8
+
+
+# --- training with rounding --------------------------------------------------------------------------
+def uneven(network, factor):
+    """Returns a recogniser that computes the same with one channel of three layers `factor` times as large as the others."""
+    found = copy.deepcopy(network)
+    convolutions, norms = ([part for part in found.trunk if isinstance(part, kind)] for kind in (nn.Conv2d, nn.BatchNorm2d))
+    with torch.no_grad():
+        for norm, after in zip(norms[:3], convolutions[1:], strict=True):
+            norm.weight[0] *= factor
+            norm.bias[0] *= factor
+            after.weight[:, 0] /= factor
+    return found
+
+
+def nearer(rounded, codes, wanted, rate, epochs=10):
+    """Trains a rounded network to give the float network's scores, by frames without labels."""
+    generator, frames = torch.Generator().manual_seed(0), torch.from_numpy(codes).float()
+    optimiser = torch.optim.Adam(rounded.parameter_groups(rate))
+    for _ in range(epochs):
+        for some in torch.randperm(len(frames), generator=generator).split(16):
+            optimiser.zero_grad()
+            F.mse_loss(rounded(frames[some]), wanted[some]).backward()
+            optimiser.step()
+
+
+def before_and_after(network, faces, rate):
+    """Returns (signal to noise in dB, agreement) on held-out frames: of the integer graph, and of the one trained with rounding."""
+    codes = faces[0]
+    floats = traced(network, torch.zeros(1, 32, 32))
+    scores = run(floats, {"codes": codes[..., None]})["head"]
+    made = quantised(floats, codes[:TRAINED], held_out=codes[TRAINED:])
+    rounded = RoundedNetwork(floats, made.report.ranges)
+    nearer(rounded, codes[:TRAINED], torch.from_numpy(scores[:TRAINED]), rate)
+    again = quantised(rounded.to_network(), codes[:TRAINED], held_out=codes[TRAINED:], ranges=rounded.ranges())
+    for one in (made, again):
+        step, stored = one.plan.steps["head"], Reference(one.graph)(codes[TRAINED:])
+        noise = ((step.scale * (stored.astype(float) - step.zero_point) - scores[TRAINED:]) ** 2).mean()
+        agreement = (stored.argmax(1) == scores[TRAINED:].argmax(1)).mean()
+        yield 10 * np.log10((scores[TRAINED:] ** 2).mean() / noise), agreement
+
+
+def test_training_with_rounding_is_no_worse_where_there_is_little_to_mend(faces, trained):
+    (rounded_db, _), (trained_db, agreement) = before_and_after(trained, faces, 3e-5)
+    assert trained_db > rounded_db - 0.5
+    assert agreement >= AGREEMENT
+
+
+def test_training_with_rounding_mends_uneven_channels(faces, trained):
+    (rounded_db, rounded_alike), (trained_db, trained_alike) = before_and_after(uneven(trained, 100.0), faces, 1e-4)
+    assert rounded_alike < 0.9, "the weights are hard"
+    assert trained_db > rounded_db + 2 and trained_alike > rounded_alike
+
+
+def test_the_rounded_network_has_the_steps_of_the_graph(faces, trained):
+    codes = faces[0][:20]
+    floats = traced(trained, torch.zeros(1, 32, 32))
+    ranges = observed(floats, {"codes": codes[..., None]})
+    rounded = RoundedNetwork(floats, ranges)
+    with torch.no_grad():
+        found = rounded(torch.from_numpy(codes).float()).numpy()
+    step = planned(floats, ranges).steps["head"]
+    stored = found / step.scale + step.zero_point
+    assert {name: (pytest.approx(step.scale, rel=1e-6), step.zero_point) for name, step in planned(floats, ranges).steps.items()} == {
+        name: (step.scale, step.zero_point) for name, step in planned(floats, rounded.ranges()).steps.items()}
+    assert np.abs(stored - np.rint(stored)).max() < 1e-3
+    assert np.abs(np.rint(stored) - Reference(quantised(floats, codes, held_out=codes, ranges=ranges).graph)(codes)).max() <= 8
+
+
+def test_rounding_passes_a_gradient_to_every_weight_and_range(faces, trained):
+    floats = traced(trained, torch.zeros(1, 32, 32))
+    rounded = RoundedNetwork(floats, observed(floats, {"codes": faces[0][:20, ..., None]}))
+    rounded(torch.from_numpy(faces[0][:20]).float()).square().sum().backward()
+    assert all(value.grad is not None and value.grad.isfinite().all() for value in rounded.parameters())
+    assert all(value.grad.abs().sum() > 0 for value in rounded.constants.values())
+
+
+def test_a_network_that_is_not_exported_is_not_trained_so():
+    with pytest.raises(PrivcamError, match="UNFOLD"):
+        RoundedNetwork(traced(RECOGNISERS["shift_variant"](4), torch.zeros(1, 32, 32)), {})
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_rounded_layer_with_fine_steps_is_the_layer(name):
+    """Both ways to run a float network agree: what rounds nothing away is what numpy computes."""
+    floats = traced(Scaled(drawn(LAYERS[name])), torch.zeros(1, 3, 13, 16))
+    codes = codes_of((4, 13, 16, 3))
+    ranges = observed(floats, {"frames": codes})
+    rounded = RoundedNetwork(floats, ranges)
+    with torch.no_grad():
+        found = rounded(torch.from_numpy(codes).float())
+    for output, ours in zip(floats.outputs, found if isinstance(found, tuple) else (found,), strict=True):
+        wanted = run(floats, {"frames": codes})[output]
+        noise = ((ours.numpy() - wanted) ** 2).mean()
+        assert 10 * np.log10((wanted**2).mean() / max(noise, 1e-30)) > (MEAN_DB if name in MEANS else LAYER_DB)
 
 
 # --- borders, scales, what is degenerate ------------------------------------------------------------
@@ -179,7 +294,6 @@ def test_a_border_of_half_a_code_is_off_by_what_that_is():
     made = small_of(module, codes)
     tensors = tuple(dataclasses.replace(tensor, zero_point=tensor.zero_point + 10) if tensor.name == "input" else tensor
                     for tensor in made.graph.tensors)
-    ((name, error),) = made.report.errors.items()
     found = Reference(dataclasses.replace(made.graph, tensors=tensors))(codes).astype(int) - Reference(made.graph)(codes)
     assert np.abs(found).mean() > 3 * edge
 
@@ -197,8 +311,8 @@ def test_a_frame_that_is_also_used_beside_its_border_keeps_its_value():
             self.conv = standardising(30.0)
 
         def forward(self, frames):
-            return self.conv(frames)[:, :1] * 0 + frames if False else torch.cat([self.conv(frames), torch.tanh(frames / 50)], 1)
-    made = small_of(drawn(Beside()), codes_of((20, 8, 8, 1)))
+            return torch.cat([self.conv(frames), torch.tanh(frames / 50)], 1)
+    made = small_of(Beside(), codes_of((20, 8, 8, 1)))
     assert next(iter(made.report.errors.values())).snr_db > LAYER_DB
 
 
@@ -217,7 +331,7 @@ def test_nothing_is_divided_by_zero(spoil):
             module[3].weight[:2] = 1e-20
             module[3].weight[2:] *= 1e-9
     with np.errstate(all="raise"):
-        made = small_of(module, codes_of((20, 8, 8, 1)))
+        made = small_of(module, codes_of((20, 8, 8, 1)), held_out=codes_of((20, 8, 8, 1)))  # the same frames: nothing is clipped
     error = next(iter(made.report.errors.values()))
     assert np.isfinite(error.mean) and error.largest <= 3 * error.step
     assert_runs_equal(made.graph, codes_of((2, 8, 8, 1)))
@@ -274,7 +388,7 @@ def test_an_operator_without_a_kernel_is_named(layer, words):
 
 @pytest.mark.parametrize("frames", [np.zeros((9, 8, 8)), np.zeros((9, 7, 8), np.int8), np.zeros((2, 8, 8), np.int8)])
 def test_frames_of_another_kind_are_refused(frames):
-    with pytest.raises(PrivcamError, match="clip|too few"):
+    with pytest.raises(PrivcamError, match=r"clip|too few"):
         quantised(traced(nn.Conv2d(1, 2, 3), torch.zeros(1, 1, 8, 8)), frames)
 
 

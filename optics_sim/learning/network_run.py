@@ -54,7 +54,7 @@ def _pad(mode: str) -> Kernel:
 def _resize(mode: str) -> Kernel:
     def resize(operator: FloatOperator, tensors: list[Tensor], shape: Shape) -> Tensor:
         corners = {"align_corners": False} if mode == "bilinear" else {}
-        return _frames(F.interpolate(_planes(tensors[0]), shape[1:3], mode=mode, **corners))  # type: ignore[arg-type]
+        return _frames(F.interpolate(_planes(tensors[0]), shape[1:3], mode=mode, **corners))
     return resize
 
 

@@ -58,7 +58,7 @@ def _recorded(module: nn.Module, examples: list[Tensor]) -> Draft:
     return recorder.draft
 
 
-class _Recorder(fx.Interpreter):  # type: ignore[misc]  # torch's stubs leave its base untyped
+class _Recorder(fx.Interpreter):
     """Runs the traced module once and writes down every operator that depends on an input."""
 
     def __init__(self, graph: fx.GraphModule) -> None:
@@ -78,7 +78,8 @@ class _Recorder(fx.Interpreter):  # type: ignore[misc]  # torch's stubs leave it
         return result
 
     def _call(self, node: fx.Node, result: Tensor) -> Call:
-        args, kwargs = (fx.map_arg(part, self._value) for part in (node.args, node.kwargs))
+        args: Any = fx.map_arg(node.args, self._value)
+        kwargs: Any = fx.map_arg(node.kwargs, self._value)
         if node.op == "call_module":
             function, kwargs = as_function(self.fetch_attr(str(node.target)))
         else:

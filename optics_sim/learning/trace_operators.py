@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -43,7 +44,7 @@ def operator_of(call: Call) -> Live:
         return found
     read = [value.name for value in _flat((call.args, tuple(call.kwargs.values()))) if isinstance(value, Live)]
     kind = OWN_NAMES.get(function) or re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", function).upper()
-    return call.add(kind, read, **({"why": found} if found else {}))
+    return call.add(kind, read, why=found) if found else call.add(kind, read)
 
 
 def as_function(module: nn.Module) -> tuple[str, dict[str, Any]]:
@@ -171,7 +172,7 @@ def _windows(size: int, wanted: int) -> set[tuple[int, int]]:
     """Returns every (window, step) that torch's adaptive pool uses along an axis; one is a pool."""
     starts = [place * size // wanted for place in range(wanted)]
     ends = [-(-(place + 1) * size // wanted) for place in range(wanted)]
-    steps = {after - before for before, after in zip(starts, starts[1:], strict=False)} or {size}
+    steps = {after - before for before, after in pairwise(starts)} or {size}
     return {(end - start, step) for start, end in zip(starts, ends, strict=True) for step in steps}
 
 

@@ -126,7 +126,7 @@ def _reshaped(call: Call) -> Live | str:
     source, shape = call.source, call.shape
     if shape == source.shape:
         return source
-    plane = {len(shape), len(source.shape)} == {3, 4} and 1 == (shape if len(shape) == 4 else source.shape)[1]
+    plane = {len(shape), len(source.shape)} == {3, 4} and (shape if len(shape) == 4 else source.shape)[1] == 1
     if plane and shape[-2:] == source.shape[-2:]:
         return replace(source, shape=shape)
     if len(shape) == 4 and len(source.shape) == 2 and shape[2:] == (1, 1):
