@@ -18,13 +18,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from firmware_export.schedule import planned as memory_planned
 from firmware_export.check import INSTEAD, Problem
 from firmware_export.float_run import run
 from firmware_export.graph import KINDS, Graph
 from firmware_export.int8 import Reference
 from firmware_export.quantised_operators import graph_of
 from firmware_export.ranges import observed
+from firmware_export.schedule import planned as memory_planned
 from optics_sim.errors import PrivcamError
 from optics_sim.network import EXPORTED, FloatNetwork
 from optics_sim.network_scales import Plan, Range, border_values, planned

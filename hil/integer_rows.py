@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from firmware_export.graph import Graph
-from firmware_export.runner import Runner
+from firmware_export.runner import ClipRunner
 from firmware_export.tflite import TfliteArtifact
 from hil.encoder_graphs import graph_of
 from optics_sim.attacks.clip_evaluate import StandIn, evaluate_clips
@@ -41,7 +41,7 @@ CALIBRATION_FRAMES = 256
 class ExportedEncoder(StandIn):
     """An exported network in the encoder's place: clips of readout codes in, its own codes out, no gradient."""
 
-    def __init__(self, runner: Runner, digest: str) -> None:
+    def __init__(self, runner: ClipRunner, digest: str) -> None:
         super().__init__()
         self._runner, self.digest = runner, digest
 

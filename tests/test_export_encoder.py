@@ -11,7 +11,7 @@ import pytest
 from firmware_twin import need
 from int8_nets import cases
 
-from firmware_export import package
+from firmware_export import targets
 from firmware_export.bdq_graph import bdq_graph
 from firmware_export.encoders import NEVER, encoder_graph, problems
 from firmware_export.firmware_files import firmware_files
@@ -19,7 +19,8 @@ from firmware_export.golden import read_golden
 from firmware_export.graph_file import graph_bytes, graph_from
 from firmware_export.images import build_image
 from firmware_export.int8 import Reference
-from firmware_export.package import export_encoder, missing, targets
+from firmware_export.package import export_encoder
+from firmware_export.targets import TARGETS
 from hil.cli import main
 from hil.devices.proof import emulated
 from optics_sim.design import CameraDesign
@@ -40,7 +41,12 @@ def _design(encoder: object, size: tuple[int, int] = (32, 32)) -> CameraDesign:
 
 
 def _makeable() -> list[str]:
-    return [target for target in targets() if not missing(target)]
+    return [name for name, target in TARGETS.items() if not target.lacks()]
+
+
+def _needs_compiler() -> None:
+    if why := TARGETS["c"].lacks():
+        pytest.skip(why)
 
 
 class TestGraphFile:
@@ -117,18 +123,16 @@ class TestFolder:
         np.testing.assert_array_equal(again["code"], golden["code"])
 
     def test_an_earlier_export_leaves_nothing_behind(self, tmp_path: Path) -> None:
-        if missing("c"):
-            pytest.skip(missing("c"))
+        _needs_compiler()
         export_encoder(_small(), tmp_path / "out", ["reference", "c"], frames=4)
         (tmp_path / "out" / "run.json").write_text("{}")
         export_encoder(_small(), tmp_path / "out", ["reference"], frames=4)
         assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["golden", "manifest.json", "reference", "run.json"]
 
     def test_a_target_that_is_wrong_writes_nothing(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        if missing("c"):
-            pytest.skip(missing("c"))
-        right = package.c_files
-        monkeypatch.setattr(package, "c_files", lambda graph: {
+        _needs_compiler()
+        right = targets.c_files
+        monkeypatch.setattr(targets, "c_files", lambda graph: {
             name: data.replace(b"return 1;", b"output[3] ^= 1; return 1;") for name, data in right(graph).items()})
         export_encoder(_small(), tmp_path / "out", ["reference"], frames=4)
         before = (tmp_path / "out" / "manifest.json").read_bytes()

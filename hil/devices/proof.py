@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 from firmware_export.golden import interleaved
 from firmware_export.graph import Graph
 from firmware_export.images import Image
-from firmware_export.package import Codes
 from firmware_export.runner import Clip
+from firmware_export.targets import Codes
 from hil.devices.emulated_board import MACHINES, QEMU, EmulatedBoard
 from hil.devices.serial_device import SerialDevice
 from optics_sim.errors import PrivcamError

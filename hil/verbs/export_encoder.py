@@ -26,7 +26,7 @@ def add_arguments(parser: ArgumentParser) -> None:
                              "(default: codes, and the label where there is no encoder)")
     parser.add_argument("--data", default=None, help="pictures or clips by which a network's integers are chosen (default: the run's own)")
     parser.add_argument("--target", nargs="+", default=None, dest="targets", metavar="TARGET",
-                        help="reference tflite c mcu (default: all that this machine can make)")
+                        help="reference tflite c pi mcu (default: all that this machine can make)")
     parser.add_argument("--board", nargs="+", default=list(BOARDS), dest="boards", help=f"boards of mcu (default: {' '.join(BOARDS)})")
     parser.add_argument("--out", type=Path, default=None, help="folder to write into (default: export/encoder in the run)")
     parser.add_argument("--frames", type=int, default=100, help="golden frames that every target is checked with")
@@ -76,11 +76,11 @@ def _graph(design: CameraDesign, home: Path, place: Path, label: bool, data: str
 
 
 def _targets(asked: list[str] | None) -> list[str]:
-    from firmware_export.package import missing, targets
+    from firmware_export.targets import TARGETS
 
     if asked is not None:
         return asked
-    lacking = {target: missing(target) for target in targets()}
+    lacking = {name: target.lacks() for name, target in TARGETS.items()}
     for target, why in lacking.items():
         if why:
             print(f"{target} left out: {why}")
