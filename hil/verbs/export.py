@@ -21,12 +21,33 @@ def add_arguments(parser: ArgumentParser) -> None:
     things = parser.add_subparsers(dest="thing", required=True, metavar="THING", help="what; privcam export THING --help says more")
     _mask(things.add_parser("mask", help="the mask of a lensless design: film, photomask, stencil or print"))
     _sheet(things.add_parser("sheet", help="a calibration sheet, which measures a printer"))
+    _everything(things.add_parser("all", help="mask and encoder, in everything this machine can write, with one manifest"))
     export_encoder.add_arguments(things.add_parser("encoder", help="what the camera computes: integer network, TFLite, C, firmware"))
 
 
 def run(arguments: Namespace) -> int:
     """Returns 0 when the files are written and checked; 1 when the process cannot print the mask."""
-    return {"mask": _run_mask, "sheet": _run_sheet, "encoder": export_encoder.run}[arguments.thing](arguments)
+    return {"mask": _run_mask, "sheet": _run_sheet, "encoder": export_encoder.run, "all": _run_everything}[arguments.thing](arguments)
+
+
+# --- everything -----------------------------------------------------------------------------------
+def _everything(parser: ArgumentParser) -> None:
+    parser.add_argument("run", type=Path, metavar="RUN", help="a run folder; what is exported goes into its folder export")
+    parser.add_argument("--board", nargs="+", default=list(export_encoder.BOARDS), dest="boards", help="boards to build firmware for")
+
+
+def _run_everything(arguments: Namespace) -> int:
+    from hil.export_run import EXPORT, export_run
+    from optics_sim.run import Run
+
+    if not arguments.run.is_dir():
+        raise PrivcamError("everything is exported of a run", got=arguments.run, allowed="a run folder",
+                           todo="name the folder that `privcam design` made")
+    with Run(arguments.run / EXPORT, "export", vars(arguments)) as record:
+        record.add_input("design", design_file(arguments.run))
+        manifest = export_run(arguments.run, print, boards=arguments.boards)
+    print(f"one manifest: {arguments.run / EXPORT / 'manifest.json'}")
+    return 0 if manifest["files"] else 1
 
 
 # --- mask -----------------------------------------------------------------------------------------

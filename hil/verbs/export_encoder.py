@@ -4,17 +4,12 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from hil.verbs.lineage import design_file
 from optics_sim.design import CameraDesign
-from optics_sim.errors import PrivcamError
 from optics_sim.measure import Measure
 
-if TYPE_CHECKING:
-    from firmware_export.graph import Graph
-
-CALIBRATION_FRAMES = 256
 BOARDS = ("stm32f405", "mps2-an386")  # one to buy, and the emulated one whose instructions can be counted
 
 
@@ -36,13 +31,14 @@ def run(arguments: Namespace) -> int:
     """Returns 0 when everything asked for is written and gave the reference's codes."""
     from firmware_export.package import export_encoder
     from hil.devices.proof import emulated
+    from hil.export_run import graph_for
     from optics_sim.run import Run
 
     file = design_file(arguments.run)
     home = arguments.run if arguments.run.is_dir() else file.parent
     design = CameraDesign.load(file)
     label = (arguments.emit or ("label" if design.encoder.kind == "readout" else "codes")) == "label"
-    graph, lost = _graph(design, home, file.parent, label, arguments.data)
+    graph, lost = graph_for(design, home, label=label, data=arguments.data)
     out = arguments.out or home / "export" / "encoder"
     with Run(out, "export", vars(arguments)) as record:
         record.add_input("design", file)
@@ -53,26 +49,6 @@ def run(arguments: Namespace) -> int:
     for found in lost:
         print(f"{found.name}: {found.text(4)} {found.unit}; {found.note}")
     return 0
-
-
-def _graph(design: CameraDesign, home: Path, place: Path, label: bool, data: str | None) -> tuple[Graph, list[Measure]]:
-    """Returns the graph, and what its integers lost against floats where frames were at hand."""
-    from hil import encoder_graphs as graphs
-
-    source = data or graphs.data_of(home)
-    if not label and not graphs.needs_frames(design):
-        return graphs.graph_of(design), []
-    if source is None:
-        raise PrivcamError("the integers of a network are chosen by frames, and this run does not say on what it was made",
-                           got=str(home), todo="give --data")
-    frames = graphs.readout_frames(design, source, CALIBRATION_FRAMES)
-    made = graphs.quantised_recogniser(design, graphs.kept_recogniser(place / "recogniser.safetensors"), frames) if label \
-        else graphs.quantised_encoder(design, frames)
-    note = f"integers against floats, {made.report.held_out} frames of {Path(source).name} that chose no step"
-    lost = [Measure(name=f"{output}/{kind}", value=value, unit=unit, note=note) for output, error in made.report.errors.items()
-            for kind, value, unit in (("mean_error", error.mean, "of the output"), ("largest_error", error.largest, "of the output"),
-                                      ("snr", error.snr_db, "dB"))]
-    return made.graph, lost
 
 
 def _targets(asked: list[str] | None) -> list[str]:
