@@ -38,7 +38,7 @@ $(VENV)/.stamp-torch: $(VENV)/.stamp-venv
 	@touch $@
 
 $(VENV)/.stamp-demo: $(VENV)/.stamp-torch pyproject.toml
-	$(PIP) install '$(TORCH)' -e '.[design,attack]'
+	$(PIP) install '$(TORCH)' -e '.[design,attack,masks,export]'
 	@touch $@
 
 $(VENV)/.stamp-test: $(VENV)/.stamp-torch pyproject.toml

@@ -11,6 +11,7 @@ from hil.verbs.options import add_common, add_faces, clip_experiment_of, experim
 from optics_sim.errors import PrivcamError
 
 if TYPE_CHECKING:
+    from optics_sim.report.lensless_table import Table
     from optics_sim.tables.lensless import Setting
 
 HELP = "from photographs of people, or clips of actions, to a camera, its attackers and a page to read"
@@ -50,7 +51,7 @@ def _on_clips(arguments: Namespace) -> bool:
 
 
 def _run_clips(arguments: Namespace) -> Path:
-    from optics_sim.report.clip_design_page import write_clip_design
+    from optics_sim.report.clip_design_page import keep_clip_design, write_clip_design
     from optics_sim.run import Run
     from optics_sim.tables import bdq
     from optics_sim.tables.clip_rows import ClipSetting
@@ -61,12 +62,14 @@ def _run_clips(arguments: Namespace) -> Path:
     with Run(arguments.out, "design", vars(arguments), setting.experiment.seed) as record:
         if Path(data).exists():
             record.add_input("data", Path(data))
-        bdq.run_clip_table(setting, bdq.CORE, 1, progress(record), workers=arguments.workers)
-        return write_clip_design(arguments.out, setting, "BDQ", record)
+        say = progress(record)
+        bdq.run_clip_table(setting, bdq.CORE, 1, say, workers=arguments.workers)
+        keep_clip_design(arguments.out, setting, "BDQ")
+        return write_clip_design(arguments.out, setting, "BDQ", record, [_exported(arguments.out, say)])
 
 
 def _run_photographs(arguments: Namespace) -> Path:
-    from optics_sim.report.design_page import write_design
+    from optics_sim.report.design_page import keep_design, write_design
     from optics_sim.run import Run
 
     setting = _setting(arguments)
@@ -76,7 +79,8 @@ def _run_photographs(arguments: Namespace) -> Path:
         say = progress(record)
         for stage in STAGES:
             stage(setting, arguments, say)
-        return write_design(arguments.out, setting, record)
+        keep_design(arguments.out, setting)
+        return write_design(arguments.out, setting, record, [_exported(arguments.out, say)])
 
 
 def _setting(arguments: Namespace) -> Setting:
@@ -128,4 +132,12 @@ def _judge(setting: Setting, arguments: Namespace, say: Callable[[str], None]) -
         say(f"camera {done}/{len(tasks)}  {text}")
 
 
-STAGES = (_learn, _judge)  # export, capture, calibrate and validate will join here
+STAGES = (_learn, _judge)  # capture, calibrate and validate will join here
+
+
+def _exported(out: Path, say: Callable[[str], None]) -> Table:
+    """Writes everything that the finished design can be exported to, and returns the page's table of it."""
+    from hil.export_run import export_run, table_of
+
+    say("writing mask and encoder")
+    return table_of(export_run(out, say))

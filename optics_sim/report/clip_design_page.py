@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +16,7 @@ from optics_sim.report import figures
 from optics_sim.report.bdq_table import ATTACKS, cost_table, learned_table, restored_table, trade_table
 from optics_sim.report.clip_tables import CONTROLS, attacks_table, controls_table, scatter
 from optics_sim.report.films import side_by_side
+from optics_sim.report.lensless_table import Table
 from optics_sim.report.page import Page
 from optics_sim.report.rows import measure, names
 from optics_sim.run import Run
@@ -26,14 +28,18 @@ CAPTIONS = {"scene": "scene", "code": "code", "restored": "restored by a 3D U-Ne
 Pictures = dict[str, NDArray[np.float32]]
 
 
-def write_clip_design(out: Path, setting: ClipSetting, main: str, record: Run) -> Path:
-    """Writes design, recogniser, `report.json` and the page into a run folder; returns the page's path."""
-    rows = read_clip_rows(out, variants())
+def keep_clip_design(out: Path, setting: ClipSetting, main: str) -> None:
+    """Writes design, recogniser and experiment of the main row into a run folder."""
     folder = out / ClipTask(label=main, seed=setting.experiment.seed).folder
-    design = CameraDesign.load(folder)
-    design.save(out / "design")
+    CameraDesign.load(folder).save(out / "design")
     write_atomically(out / "design" / "recogniser.safetensors", (folder / "recogniser.safetensors").read_bytes())
     write_atomically(out / "experiment.toml", setting.experiment.to_toml().encode())
+
+
+def write_clip_design(out: Path, setting: ClipSetting, main: str, record: Run, exported: Sequence[Table] = ()) -> Path:
+    """Writes `report.json` and the page of a kept design into a run folder; returns the page's path."""
+    rows = read_clip_rows(out, variants())
+    folder, design = out / ClipTask(label=main, seed=setting.experiment.seed).folder, CameraDesign.load(out / "design")
     measures = [measure(group, name, f"{label}/{name}") for label, group in rows.items() for name in names(group)]
     record.report(measures, design=design.digest, parent=design.parent)
     page = _opening(setting, design, rows[main][0])
@@ -47,6 +53,8 @@ def write_clip_design(out: Path, setting: ClipSetting, main: str, record: Run) -
     for kind in CONTROLS:
         page.table(*controls_table(rows[kind], kind))
     _training(page, folder)
+    for table in exported:
+        page.section(table[2]).table(*table)
     return page.section("Everything").measures(measures).write(out / "design.html")
 
 

@@ -13,7 +13,6 @@ from optics_sim.attacks.evaluate import Row
 from optics_sim.camera import PrivacyCamera
 from optics_sim.design import CameraDesign, LenslessOptics, write_atomically
 from optics_sim.learning.journal import read_losses
-from optics_sim.measure import Measure
 from optics_sim.report import figures
 from optics_sim.report.lensless_table import TITLES, Table, controls_table, tradeoff
 from optics_sim.report.page import Cell, Page
@@ -31,20 +30,26 @@ ATTRIBUTE = "code/attribute/"
 Pictures = dict[str, NDArray[np.float32]]
 
 
-def write_design(out: Path, setting: Setting, record: Run) -> Path:
-    """Writes design, mask picture, study, `report.json` and the page into a run folder; returns the page's path."""
+def keep_design(out: Path, setting: Setting) -> None:
+    """Writes the learned design, its recogniser and the experiment into a run folder."""
+    folder = out / design_rows(setting)[1].folder
+    CameraDesign.load(folder).save(out / "design")
+    write_atomically(out / "design" / "recogniser.safetensors", (folder / "recogniser.safetensors").read_bytes())
+    write_atomically(out / "experiment.toml", setting.experiment.to_toml().encode())
+
+
+def write_design(out: Path, setting: Setting, record: Run, exported: Sequence[Table] = ()) -> Path:
+    """Writes mask picture, study, `report.json` and the page of a kept design into a run folder; returns the page's path."""
     rows = {task.label: _row(out, task) for task in design_rows(setting)}
     main = design_rows(setting)[1]
-    design = CameraDesign.load(out / main.folder)
-    design.save(out / "design")
-    write_atomically(out / "design" / "recogniser.safetensors", (out / main.folder / "recogniser.safetensors").read_bytes())
-    write_atomically(out / "experiment.toml", setting.experiment.to_toml().encode())
+    design = CameraDesign.load(out / "design")
     pictures = _pictures(out, main)
     _figures(out, design)
     _study(out, pictures, setting.experiment.seed)
     measures = [measure([row], name, f"{label}/{name}") for label, row in rows.items() for name in names([row])]
     record.report(measures, design=design.digest, parent=design.parent, controls=_control_records(rows))
-    return _page(out, setting, design, rows, pictures, measures).write(out / "design.html")
+    page = _page(out, setting, design, rows, pictures, exported)
+    return page.section("Everything").measures(measures).write(out / "design.html")
 
 
 def _row(out: Path, task: RowTask) -> Row:
@@ -73,7 +78,7 @@ def _psf_png(design: CameraDesign) -> bytes:
 
 
 def _page(out: Path, setting: Setting, design: CameraDesign, rows: dict[str, Row], pictures: Pictures,
-          measures: list[Measure]) -> Page:
+          exported: Sequence[Table]) -> Page:
     label = main_mask(setting).label
     synthetic = setting.data.startswith("synthetic:")
     people = "drawn people" if synthetic else setting.data.rsplit("/", 1)[-1]
@@ -108,7 +113,9 @@ def _page(out: Path, setting: Setting, design: CameraDesign, rows: dict[str, Row
         page.figure(figures.curve_figure({k: curves[k] for k in ("cross_entropy", "accuracy", "open_fraction") if k in curves},
                                          "epoch", "value"), "The joint training of mask and recogniser.", "training curves")
     page.section("The camera").table(*_camera_table(design)).table(*_sensor_table(design))
-    return page.section("Everything").measures(measures)
+    for table in exported:
+        page.section(table[2]).table(*table)
+    return page
 
 
 def shown(image: NDArray[np.float32], name: str) -> NDArray[np.float32]:
