@@ -19,12 +19,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from firmware_export.check import INSTEAD, Problem
+from firmware_export.cost import GraphCost, graph_cost
 from firmware_export.float_run import run
 from firmware_export.graph import KINDS, Graph
 from firmware_export.int8 import Reference
 from firmware_export.quantised_operators import graph_of
 from firmware_export.ranges import observed
-from firmware_export.schedule import planned as memory_planned
 from optics_sim.errors import PrivcamError
 from optics_sim.network import EXPORTED, FloatNetwork
 from optics_sim.network_scales import Plan, Range, border_values, planned
@@ -50,10 +50,7 @@ class Report:
 
     ranges: Mapping[str, Range]
     errors: Mapping[str, OutputError]
-    parameters: int
-    macs: int
-    constant_bytes: int
-    arena_bytes: int
+    cost: GraphCost
     held_out: int
     """Frames that the errors are of."""
     border_codes: Mapping[str, tuple[float, int]]
@@ -139,10 +136,8 @@ def _is_of_a_frame(network: FloatNetwork, name: str) -> bool:
 def _report(network: FloatNetwork, graph: Graph, plan: Plan, ranges: Mapping[str, Range], clip: Clip) -> Report:
     wanted, found = run(network, clip), Reference(graph).run(clip)
     errors = {name: _error(wanted[name], found[name], plan, name) for name in graph.outputs}
-    constants = [tensor.size_bytes for tensor in graph.tensors if tensor.data is not None]
     borders = {name: (value, plan.steps[name].zero_point) for name, value in border_values(network).items()}
-    return Report(dict(ranges), errors, network.parameters, network.macs, sum(constants), memory_planned(graph).arena_bytes,
-                  len(next(iter(clip.values()))), borders)
+    return Report(dict(ranges), errors, graph_cost(graph), len(next(iter(clip.values()))), borders)
 
 
 def _error(wanted: NDArray[Any], codes: NDArray[Any], plan: Plan, name: str) -> OutputError:

@@ -72,16 +72,6 @@ class FloatNetwork:
         """Returns whether a value leaves the network, as an output or as a state."""
         return name in self.outputs or any(name == after for _, after in self.states)
 
-    @property
-    def parameters(self) -> int:
-        """How many numbers the constants hold."""
-        return sum(constant.size for constant in self.constants.values())
-
-    @property
-    def macs(self) -> int:
-        """Multiplications of a frame in convolutions and dense layers."""
-        return sum(_macs(self, operator) for operator in self.operators if operator.kind in WEIGHTED)
-
 
 def spatial(size: int, window: int, stride: int, dilation: int = 1) -> int:
     """Returns how many places a window has along an axis that it never leaves."""
@@ -103,9 +93,3 @@ def without_unread(constants: Mapping[str, NDArray[np.float32]], operators: Sequ
     """Returns the constants that an operator reads."""
     read = {name for operator in operators for name in operator.inputs}
     return {name: data for name, data in constants.items() if name in read}
-
-
-def _macs(network: FloatNetwork, operator: FloatOperator) -> int:
-    weights = network.constants[operator.inputs[1]]
-    places = int(np.prod(network.shapes[operator.output][1:]))
-    return places * int(weights.size // weights.shape[channel_axis(operator.kind)])

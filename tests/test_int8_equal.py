@@ -128,3 +128,32 @@ def test_a_flipped_rounding_or_table_is_seen(graph, name, old, new):
     clip = frames(graph, 0, drawn=30)
     assert not _differs(graph, CArtifact(graph).files, clip)
     assert _differs(graph, _changed(graph, name, old, new), clip)
+
+
+def wide_dense(seed):
+    """Returns a dense layer of 256 outputs, each with its own scale, and its sums' values in output steps, unrounded, [n, 256]."""
+    rng, builder = np.random.default_rng(seed), GraphBuilder("net")
+    source = builder.input("frame", (1, 128), 0.05, -128)
+    weights, scales = rng.integers(-127, 128, (256, 128)).astype(np.int8), np.exp(rng.uniform(-6, -5, 256)).astype(np.float32)
+    bias = rng.integers(-2000, 2000, 256).astype(np.int32)
+    builder.output(builder.weighted("FULLY_CONNECTED", source, weights, list(scales), bias, 0.3, -5))
+    clip = {"frame": rng.integers(-128, 128, (60, 128)).astype(np.int8)}
+    sums = (clip["frame"].astype(int) + 128) @ weights.T.astype(int) + bias
+    return builder.build(), clip, sums * (np.float64(np.float32(0.05)) * scales.astype(np.float64) / np.float64(np.float32(0.3)))
+
+
+@needs_litert
+@needs_micro
+def test_a_wide_dense_layer_rounds_twice_everywhere():
+    """LiteRT's own reference kernel of a dense layer rounds once: a control says that this clip would have told."""
+    graph, clip, exact = wide_dense(0)
+    once = np.clip(np.floor(exact + 0.5) - 5, -128, 127)
+    assert np.sum(Reference(graph).run(clip)[graph.outputs[0]] != once) >= 3
+    for artifact in (TfliteArtifact(graph), MicroArtifact(graph)):
+        assert_equal(graph, artifact, clip)
+
+
+@needs_compiler
+def test_a_wide_dense_layer_rounds_twice_in_c():
+    graph, clip, _ = wide_dense(0)
+    assert_equal(graph, CArtifact(graph), clip)

@@ -163,10 +163,10 @@ def test_the_report_says_what_there_is(faces, trained):
     network = traced(trained, torch.zeros(1, 32, 32))
     report = quantised(network, faces[0]).report
     assert report.held_out == len(faces[0]) // 5
-    assert report.parameters == sum(data.size for data in network.constants.values())
-    assert report.macs == 32**2 * 9 * 8 + 16**2 * 9 * 8 * 16 + 8**2 * 9 * 16 * 32 + 4**2 * 9 * 32 * 32 + 128 * 32 + 32 * 4
-    assert report.constant_bytes == report.parameters + 3 * (8 + 16 + 32 + 32 + 32 + 4)
-    assert report.arena_bytes == 32 * 32 * 8 + 16 * 16 * 8
+    assert report.cost.parameters == sum(data.size for data in network.constants.values())
+    assert report.cost.macs == 32**2 * 9 * 8 + 16**2 * 9 * 8 * 16 + 8**2 * 9 * 16 * 32 + 4**2 * 9 * 32 * 32 + 128 * 32 + 32 * 4
+    assert report.cost.constant_bytes == report.cost.parameters + 3 * (8 + 16 + 32 + 32 + 32 + 4)
+    assert report.cost.arena_bytes == 32 * 32 * 8 + 16 * 16 * 8
 
 
 # --- training with rounding --------------------------------------------------------------------------
