@@ -8,8 +8,8 @@ Deliberately not here: training encoders (`optics_sim.tables.bdq`).
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from functools import partial
+from argparse import Namespace
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,23 +18,25 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from firmware_export.graph import Graph
 from firmware_export.runner import ClipRunner
 from firmware_export.tflite import TfliteArtifact
 from hil.encoder_graphs import graph_of
-from optics_sim.attacks.clip_evaluate import StandIn, evaluate_clips
+from hil.verbs.options import clip_experiment_of
+from optics_sim.attacks.clip_evaluate import StandIn, clip_codes, evaluate_clips
 from optics_sim.attacks.evaluate import Row
 from optics_sim.camera import PrivacyCamera
-from optics_sim.design import CameraDesign
+from optics_sim.design import CameraDesign, write_atomically
 from optics_sim.errors import PrivcamError
+from optics_sim.learning.clip_cohort import PARTS
 from optics_sim.learning.clips import readout_codes
 from optics_sim.learning.seeds import torch_generator
-from optics_sim.tables.clip_rows import ClipSetting, ClipTask, cohort_of, read_clip_rows, run_clip_rows, said
-from optics_sim.tables.work import Say
+from optics_sim.tables.clip_rows import ClipSetting, ClipTask, cohort_of, read_clip_rows, said
+from optics_sim.tables.work import Say, announce, run_all
 
-VARIANTS: Mapping[str, bool] = {"int8": False, "fast path": True}
+EXACT, FAST, FLOAT = "int8", "fast path", "float"
+VARIANTS: Mapping[str, bool] = {EXACT: False, FAST: True}
 """By label: whether TFLite's fast path computes the codes, or its reference kernels, which equal the integer reference."""
-FLOAT = "float"
+JUDGED_PARTS = tuple(part for part in PARTS if part != "encoder_train")
 CALIBRATION_FRAMES = 256
 
 
@@ -58,10 +60,6 @@ def trained_setting(trained: Path, out: Path, device: str) -> ClipSetting:
     except (OSError, KeyError, ValueError) as error:
         raise PrivcamError("this is not the folder of a table", got=f"{trained}: {type(error).__name__}",
                            todo="name a folder that `privcam table bdq` made") from None
-    from argparse import Namespace
-
-    from hil.verbs.options import clip_experiment_of
-
     told = Namespace(**{**arguments, "experiment": arguments.get("experiment") and Path(arguments["experiment"])})
     return ClipSetting(data=arguments["data"], out=str(out), scene=(arguments["scene"],) * 2, device=device,
                        experiment=clip_experiment_of(told), verifier=arguments["verifier"], detector=arguments["detector"])
@@ -75,21 +73,47 @@ def float_rows(trained: Path, row: str) -> list[Row]:
     return [kept.model_copy(update={"label": FLOAT}) for kept in found]
 
 
-def run_integer_rows(setting: ClipSetting, trained: Path, row: str, seeds: int, say: Say, *, workers: int = 2) -> None:
+def run_integer_rows(setting: ClipSetting, trained: Path, row: str, seeds: Sequence[int], say: Say, *, workers: int = 2) -> None:
     """Judges a trained row's exported encoder, `int8` and `fast path`, for each seed; resumes from what is there."""
-    judge = partial(judge_integer_row, str(trained.resolve()), row)
-    run_clip_rows(judge, VARIANTS, setting, tuple(VARIANTS), seeds, say, workers=workers)
+    tasks = [(str(trained.resolve()), row, setting, seed) for seed in seeds]
+    announce(run_all(judge_integers, tasks, workers), "seed", len(tasks), say)
 
 
-def judge_integer_row(trained: str, row: str, setting: ClipSetting, task: ClipTask) -> str:
-    """Makes one row, or finds it, and returns a line about it."""
-    design = CameraDesign.load(Path(trained) / ClipTask(label=row, seed=task.seed).folder)
-    cohort, experiment = cohort_of(setting, task.seed), setting.of_seed(task.seed)
-    graph = graph_of(design, calibration_frames(design, setting, task.seed))
-    runner = TfliteArtifact(graph, fast=VARIANTS[task.label])
-    computed_by = ExportedEncoder(runner, f"{graph.digest} {task.label}")
-    folder = Path(setting.out) / task.folder
-    return said(evaluate_clips(task.label, design, cohort, experiment, judges=setting.judges, folder=folder, computed_by=computed_by))
+def judge_integers(trained: str, row: str, setting: ClipSetting, seed: int) -> str:
+    """Makes both rows of a seed, or finds them, and returns a line about each.
+
+    Where the fast path gives the very codes of the reference kernels, its row is theirs: nothing is trained twice.
+    """
+    design = CameraDesign.load(Path(trained) / ClipTask(label=row, seed=seed).folder)
+    graph = graph_of(design, calibration_frames(design, setting, seed))
+    encoders = {label: ExportedEncoder(TfliteArtifact(graph, fast=fast), f"{graph.digest} {label}") for label, fast in VARIANTS.items()}
+    exact = _judged(EXACT, encoders[EXACT], design, setting, seed)
+    if _codes_differ(design, setting, seed, encoders):
+        return f"{said(exact)}; {said(_judged(FAST, encoders[FAST], design, setting, seed))}"
+    folder = Path(setting.out) / ClipTask(label=FAST, seed=seed).folder
+    folder.mkdir(parents=True, exist_ok=True)
+    same = exact.model_copy(update={"label": FAST, "cohort": f"{exact.cohort}; every code equal to those of {EXACT}"})
+    write_atomically(folder / "row.json", same.model_dump_json(indent=1).encode())
+    return f"{said(exact)}; the fast path's codes are the same"
+
+
+def _judged(label: str, encoder: ExportedEncoder, design: CameraDesign, setting: ClipSetting, seed: int) -> Row:
+    folder = Path(setting.out) / ClipTask(label=label, seed=seed).folder
+    return evaluate_clips(label, design, cohort_of(setting, seed), setting.of_seed(seed), judges=setting.judges, folder=folder,
+                          computed_by=encoder)
+
+
+def _codes_differ(design: CameraDesign, setting: ClipSetting, seed: int, encoders: Mapping[str, ExportedEncoder]) -> bool:
+    """Returns whether a code of any clip that rows are judged on differs between the encoders."""
+    cohort = cohort_of(setting, seed)
+    for part in JUDGED_PARTS:
+        clips = getattr(cohort, part)
+        drawn = [torch_generator(seed, "codes", part, device=clips.values.device) for _ in encoders]
+        found = [clip_codes(PrivacyCamera(design, encoder=encoder), clips, generator).values
+                 for encoder, generator in zip(encoders.values(), drawn, strict=True)]
+        if not torch.equal(*found):
+            return True
+    return False
 
 
 def calibration_frames(design: CameraDesign, setting: ClipSetting, seed: int) -> NDArray[np.int8]:
@@ -99,13 +123,3 @@ def calibration_frames(design: CameraDesign, setting: ClipSetting, seed: int) ->
     codes = readout_codes(camera, clips, torch_generator(seed, "calibration", device=clips.values.device)).values.flatten(0, 1)
     chosen = torch.linspace(0, len(codes) - 1, min(CALIBRATION_FRAMES, len(codes))).round().long()
     return codes[chosen.to(codes.device)].to("cpu", torch.int8).numpy()
-
-
-def codes_that_differ(design: CameraDesign, graph: Graph, frames: NDArray[np.int8]) -> dict[str, float]:
-    """Returns how far exported codes are from the float encoder's on a clip [T, h, w]: share that differs, mean, largest (levels)."""
-    from firmware_export.int8 import Reference
-
-    with torch.no_grad():
-        float_codes = PrivacyCamera.from_design(design).encoder(torch.from_numpy(frames[None]).float(), hard=True)[0].numpy()
-    apart = np.abs(Reference(graph)(frames) - float_codes)
-    return {"share": float((apart > 0.5).mean()), "mean": float(apart.mean()), "largest": float(apart.max())}

@@ -21,11 +21,13 @@ def add_arguments(parser: ArgumentParser) -> None:
     _lensless(systems.add_parser("lensless", help="masks in front of a bare sensor, on photographs of people"))
     _bdq(systems.add_parser("bdq", help="blur, difference, quantise and its rivals, on clips of actions"))
     _exposure(systems.add_parser("exposure", help="one coded image instead of a clip, by drawn and learned codes, on clips of actions"))
+    _integers(systems.add_parser("integers", help="a trained row of a bdq table, judged again on the codes of its exported encoder"))
 
 
 def run(arguments: Namespace) -> int:
     """Returns 0 when the table is complete and its page is written."""
-    page = {"lensless": _run_lensless, "bdq": _run_bdq, "exposure": _run_exposure}[arguments.system](arguments)
+    page = {"lensless": _run_lensless, "bdq": _run_bdq, "exposure": _run_exposure,
+            "integers": _run_integers}[arguments.system](arguments)
     print(f"table: {page}")
     return 0
 
@@ -109,3 +111,27 @@ def _run_exposure(arguments: Namespace) -> Path:
     with Run(arguments.out, "table", vars(arguments), setting.experiment.seed) as record:
         exposure.run_exposure_table(setting, labels, arguments.seeds, progress(record), workers=arguments.workers)
         return write_exposure_table(arguments.out, setting, record)
+
+
+# --- integers -------------------------------------------------------------------------------------
+def _integers(parser: ArgumentParser) -> None:
+    parser.add_argument("--trained", type=Path, required=True, help="folder of a table that `privcam table bdq` made")
+    parser.add_argument("--row", default="BDQ", help="which encoder (default: BDQ)")
+    parser.add_argument("--out", type=Path, default=Path("tables/integers"), help="folder of the table; one that stopped resumes there")
+    parser.add_argument("--device", default="cpu", help="torch device, e.g. cpu or cuda")
+    parser.add_argument("--workers", type=int, default=2, help="worker processes of one thread each; 0 runs in this process")
+
+
+def _run_integers(arguments: Namespace) -> Path:
+    from hil.integer_rows import FLOAT, VARIANTS, float_rows, run_integer_rows, trained_setting
+    from optics_sim.report.integer_table import write_integer_table
+    from optics_sim.run import Run
+    from optics_sim.tables.clip_rows import read_clip_rows
+
+    setting = trained_setting(arguments.trained, arguments.out, arguments.device)
+    rows = {FLOAT: float_rows(arguments.trained, arguments.row)}
+    with Run(arguments.out, "table", vars(arguments), setting.experiment.seed) as record:
+        run_integer_rows(setting, arguments.trained, arguments.row, [row.seed for row in rows[FLOAT]], progress(record),
+                         workers=arguments.workers)
+        rows |= read_clip_rows(arguments.out, VARIANTS)
+        return write_integer_table(arguments.out, setting, record, rows, FLOAT, f"{arguments.row} as integers")
