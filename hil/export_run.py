@@ -20,7 +20,7 @@ from firmware_export.masks.export import export_mask
 from firmware_export.masks.formats import FORMATS
 from firmware_export.masks.options import MaskOptions
 from firmware_export.package import export_encoder
-from firmware_export.quantise import Quantised
+from firmware_export.quantise import Quantised, network_problems
 from firmware_export.targets import TARGETS
 from hil import encoder_graphs
 from hil.devices.proof import emulated
@@ -69,11 +69,12 @@ def table_of(manifest: dict[str, Any]) -> tuple[list[str], list[list[Any]], str,
 
 
 # --- the encoder, of a design or a run ------------------------------------------------------------
-def export_problems(design: CameraDesign) -> list[Problem]:
-    """Returns every reason why what a camera computes cannot be exported, as far as the design alone says."""
-    if isinstance(design.encoder, ReadoutEncoder) and design.coding is None:
-        return []  # the recogniser can be
-    return [] if encoder_graphs.needs_frames(design) else problems(design)
+def export_problems(design: CameraDesign, run: Path, *, label: bool) -> list[Problem]:
+    """Returns every reason why a run's encoder (with `label` its recogniser) cannot be exported; none where it can."""
+    if label:
+        recogniser = encoder_graphs.kept_recogniser(design_file(run).parent / "recogniser.safetensors")
+        return encoder_graphs.recogniser_problems(design, recogniser)
+    return network_problems(encoder_graphs.encoder_network(design)) if encoder_graphs.needs_frames(design) else problems(design)
 
 
 def graph_for(design: CameraDesign, run: Path, *, label: bool, data: str | None = None) -> tuple[Graph, list[Measure]]:

@@ -205,6 +205,14 @@ class TestCommand:
         assert {"parameters", "macs", "arena_bytes"} <= {entry["name"] for entry in report["measures"]}
         assert json.loads((tmp_path / "out" / "run.json").read_text())["status"] == "done"
 
+    @pytest.mark.parametrize(("encoder", "code", "said"), [
+        ({"kind": "bdq"}, 0, "0 reasons"), ({"kind": "degrader"}, 1, "instance norm"), ({"kind": "obfuscator"}, 0, "0 reasons")])
+    def test_a_check_writes_nothing(self, tmp_path: Path, capsys: pytest.CaptureFixture[str], encoder: dict[str, str], code: int,
+                                    said: str) -> None:
+        _design(BdqEncoder()).replace(encoder=encoder).save(tmp_path / "design")
+        assert main(["export", "encoder", str(tmp_path / "design"), "--check"]) == code
+        assert said in capsys.readouterr().out and not (tmp_path / "design" / "export").exists()
+
     def test_an_encoder_that_cannot_run_is_an_answer(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         design = _design(BdqEncoder()).replace(encoder={"kind": "motion_noise"})
         design.save(tmp_path / "design")

@@ -20,6 +20,7 @@ def add_arguments(parser: ArgumentParser) -> None:
                         help="what leaves the device: the encoder's codes, or what the recogniser makes of the readout "
                              "(default: codes, and the label where there is no encoder)")
     parser.add_argument("--data", default=None, help="pictures or clips by which a network's integers are chosen (default: the run's own)")
+    parser.add_argument("--check", action="store_true", help="only say every reason why it cannot be exported; write nothing")
     parser.add_argument("--target", nargs="+", default=None, dest="targets", metavar="TARGET",
                         help="reference tflite c pi mcu (default: all that this machine can make)")
     parser.add_argument("--board", nargs="+", default=list(BOARDS), dest="boards", help=f"boards of mcu (default: {' '.join(BOARDS)})")
@@ -28,7 +29,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 
 def run(arguments: Namespace) -> int:
-    """Returns 0 when everything asked for is written and gave the reference's codes."""
+    """Returns 0 when everything asked for is written and gave the reference's codes, or nothing stands against it."""
     from firmware_export.package import export_encoder
     from hil.devices.proof import emulated
     from hil.export_run import graph_for
@@ -38,6 +39,8 @@ def run(arguments: Namespace) -> int:
     home = arguments.run if arguments.run.is_dir() else file.parent
     design = CameraDesign.load(file)
     label = (arguments.emit or ("label" if design.encoder.kind == "readout" else "codes")) == "label"
+    if arguments.check:
+        return _check(design, home, label)
     graph, lost = graph_for(design, home, label=label, data=arguments.data)
     out = arguments.out or home / "export" / "encoder"
     with Run(out, "export", vars(arguments)) as record:
@@ -49,6 +52,17 @@ def run(arguments: Namespace) -> int:
     for found in lost:
         print(f"{found.name}: {found.text(4)} {found.unit}; {found.note}")
     return 0
+
+
+def _check(design: CameraDesign, home: Path, label: bool) -> int:
+    """Returns 0 where nothing stands against an export, 1 after printing what does."""
+    from hil.export_run import export_problems
+
+    found = export_problems(design, home, label=label)
+    for problem in found:
+        print(problem)
+    print(f"{len(found)} reasons against exporting the {'recogniser' if label else 'encoder'}")
+    return 1 if found else 0
 
 
 def _targets(asked: list[str] | None) -> list[str]:
