@@ -14,7 +14,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,12 @@ class EncoderExport:
 
 
 def export_encoder(graph: Graph, folder: Path, wanted: Sequence[str], *, on: Sequence[str] = (), prove: Prove | None = None,
-                   frames: int = GOLDEN_FRAMES, label: bool = False) -> EncoderExport:
+                   frames: int = GOLDEN_FRAMES, label: bool = False,
+                   beside: Mapping[str, bytes] | None = None) -> EncoderExport:
     """Returns what was written into `folder`, in place of an earlier export: the `wanted` targets, `mcu` for the boards `on`.
 
-    With `label` firmware sends the number of the highest output alone. Everything is written beside the folder, run on the
-    golden frames and compared before the first part takes its place.
+    With `label` firmware sends the number of the highest output alone; `beside` are C files that lie with the network's.
+    Everything is written beside the folder, run on the golden frames and compared before the first part takes its place.
     Raises PrivcamError for a graph that cannot run, an unknown or impossible target, and a code that differs.
     """
     chosen = tuple(dict.fromkeys(wanted))
@@ -56,7 +57,7 @@ def export_encoder(graph: Graph, folder: Path, wanted: Sequence[str], *, on: Seq
     with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as name:
         place = Path(name) / "export"
         clip = golden_clip(graph, np.random.default_rng(0), frames)
-        work = Work(graph, clip, Reference(graph).run(clip), place, on, prove or _not_run, label)
+        work = Work(graph, clip, Reference(graph).run(clip), place, on, prove or _not_run, label, beside or {})
         write_files(place / GOLDEN, golden_files(graph, np.random.default_rng(0), frames))
         parts = {target: TARGETS[target].make(work) for target in chosen}
         manifest = _manifest(graph, parts, place)

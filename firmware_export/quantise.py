@@ -77,7 +77,7 @@ def quantised(network: FloatNetwork, calibration: Any, *, held_out: Any = None, 
     if problems := network_problems(network):
         raise PrivcamError("this network cannot be exported", got="; ".join(map(str, problems)), allowed=", ".join(KINDS),
                            todo="change what is named, then trace again")
-    clip, kept = _parted(network, frames_of(network, calibration), held_out)
+    clip, kept = parted(network, frames_of(network, calibration), held_out)
     found = dict(ranges) if ranges is not None else observed(network, clip, method)
     plan = planned(network, found)
     graph = graph_of(network, plan, design)
@@ -115,7 +115,8 @@ def frames_of(network: FloatNetwork, given: Any) -> Clip:
     return clip
 
 
-def _parted(network: FloatNetwork, clip: Clip, held_out: Any) -> tuple[Clip, Clip]:
+def parted(network: FloatNetwork, clip: Clip, held_out: Any = None) -> tuple[Clip, Clip]:
+    """Returns (frames that choose the steps, frames held out). Raises PrivcamError where there are too few to hold some out."""
     if held_out is not None:
         return clip, frames_of(network, held_out)
     count = len(next(iter(clip.values())))
@@ -133,11 +134,15 @@ def _is_of_a_frame(network: FloatNetwork, name: str) -> bool:
     return writer is not None and writer.inputs[0] in network.inputs
 
 
-def _report(network: FloatNetwork, graph: Graph, plan: Plan, ranges: Mapping[str, Range], clip: Clip) -> Report:
+def output_errors(network: FloatNetwork, graph: Graph, plan: Plan, clip: Clip) -> dict[str, OutputError]:
+    """Returns how far each output of an integer graph, whose steps are in `plan`, is from a float network's on a clip."""
     wanted, found = run(network, clip), Reference(graph).run(clip)
-    errors = {name: _error(wanted[name], found[name], plan, name) for name in graph.outputs}
+    return {name: _error(wanted[name], found[name], plan, name) for name in graph.outputs}
+
+
+def _report(network: FloatNetwork, graph: Graph, plan: Plan, ranges: Mapping[str, Range], clip: Clip) -> Report:
     borders = {name: (value, plan.steps[name].zero_point) for name, value in border_values(network).items()}
-    return Report(dict(ranges), errors, graph_cost(graph), len(next(iter(clip.values()))), borders)
+    return Report(dict(ranges), output_errors(network, graph, plan, clip), graph_cost(graph), len(next(iter(clip.values()))), borders)
 
 
 def _error(wanted: NDArray[Any], codes: NDArray[Any], plan: Plan, name: str) -> OutputError:

@@ -44,6 +44,7 @@ class Work:
     boards: Sequence[str]
     prove: Prove
     label: bool
+    beside: Mapping[str, bytes]
 
     @property
     def sent(self) -> Codes:
@@ -90,14 +91,14 @@ def _tflite_in(work: Work, home: Path) -> dict[str, Any]:
 
 def _c(work: Work) -> dict[str, Any]:
     files = c_files(work.graph)
-    write_files(work.place / "c", files)
+    write_files(work.place / "c", {**files, **work.beside})
     return {"checked": f"{_equal(CArtifact(work.graph, files), work)} as a program of this machine"}
 
 
 def _mcu(work: Work) -> dict[str, Any]:
     home = work.place / "mcu"
     shutil.copytree(FIRMWARE, home / "project")
-    write_files(home / "encoder", firmware_files(work.graph, label=work.label))
+    write_files(home / "encoder", {**firmware_files(work.graph, label=work.label), **work.beside})
     found = {}
     for board in work.boards:
         image = build_image(board, home / "encoder", home / board, project=home / "project")

@@ -6,6 +6,7 @@ Deliberately not here: graphs that need no frames (`firmware_export.encoders`), 
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,20 +17,23 @@ from torch import Tensor, nn
 
 from firmware_export.check import Problem
 from firmware_export.encoders import encoder_graph
+from firmware_export.float_run import run
 from firmware_export.graph import Graph
-from firmware_export.quantise import Quantised, network_problems, quantised
+from firmware_export.quantise import Quantised, frames_of, network_problems, output_errors, parted, quantised
 from optics_sim.camera import PrivacyCamera
 from optics_sim.data.clips import is_clip_source, load_clips
 from optics_sim.design import CameraDesign
 from optics_sim.encoders.obfuscator import Obfuscator
 from optics_sim.encoding import ObfuscatorEncoder, ReadoutEncoder
 from optics_sim.errors import PrivcamError
+from optics_sim.learning.quantisation import RoundedNetwork
 from optics_sim.learning.recognisers import RECOGNISERS, Recogniser
 from optics_sim.learning.seeds import torch_generator
 from optics_sim.learning.trace import traced
 from optics_sim.network import FloatNetwork
 
 CLIP_FRAMES = 16
+FIT_RATE, FIT_BATCH = 3e-5, 16
 LARGEST_LABEL = 127
 Frames = NDArray[np.int8]
 
@@ -51,9 +55,9 @@ def needs_frames(design: CameraDesign) -> bool:
     return isinstance(design.encoder, ObfuscatorEncoder)
 
 
-def quantised_encoder(design: CameraDesign, frames: Frames) -> Quantised:
-    """Returns graph and report of an encoder that is a network."""
-    return quantised(encoder_network(design), frames, design=design.digest)
+def quantised_encoder(design: CameraDesign, frames: Frames, *, epochs: int = 0) -> Quantised:
+    """Returns graph and report of an encoder that is a network, its weights fitted to rounding for some `epochs`."""
+    return _quantised(encoder_network(design), frames, design.digest, epochs)
 
 
 def encoder_network(design: CameraDesign) -> FloatNetwork:
@@ -75,7 +79,7 @@ def recogniser_problems(design: CameraDesign, recogniser: nn.Module) -> list[Pro
     return network_problems(recogniser_network(design, recogniser))
 
 
-def quantised_recogniser(design: CameraDesign, recogniser: nn.Module, frames: Frames) -> Quantised:
+def quantised_recogniser(design: CameraDesign, recogniser: nn.Module, frames: Frames, *, epochs: int = 0) -> Quantised:
     """Returns graph and report of a recogniser of single codes; its output is a score for each class.
 
     Raises PrivcamError where the design has an encoder between readout and recogniser.
@@ -84,7 +88,7 @@ def quantised_recogniser(design: CameraDesign, recogniser: nn.Module, frames: Fr
         raise PrivcamError("labels are exported from readout and recogniser alone", got=f"encoder {design.encoder.kind}"
                            + (", coded exposure" if design.coding else ""), allowed="encoder readout",
                            todo="export the codes (--emit codes) and recognise them where they arrive")
-    return quantised(recogniser_network(design, recogniser), frames, design=design.digest)
+    return _quantised(recogniser_network(design, recogniser), frames, design.digest, epochs)
 
 
 def kept_recogniser(file: Path) -> Recogniser:
@@ -104,6 +108,29 @@ def kept_recogniser(file: Path) -> Recogniser:
 
 def _shapes(state: dict[str, Tensor]) -> dict[str, tuple[int, ...]]:
     return {name: tuple(value.shape) for name, value in state.items()}
+
+
+# --- rounding -------------------------------------------------------------------------------------
+def _quantised(network: FloatNetwork, frames: Frames, digest: str, epochs: int) -> Quantised:
+    """Returns the integer network; with `epochs` after training with rounding to say what the float network says, without labels."""
+    made = quantised(network, frames, design=digest)
+    if not epochs:
+        return made
+    shown, kept = parted(network, frames_of(network, frames))
+    rounded = RoundedNetwork(network, made.report.ranges)
+    _fit(rounded, torch.from_numpy(next(iter(shown.values()))).float(), torch.from_numpy(next(iter(run(network, shown).values()))), epochs)
+    fitted = quantised(rounded.to_network(), frames, ranges=rounded.ranges(), design=digest)
+    errors = output_errors(network, fitted.graph, fitted.plan, kept)  # against what was trained, not against what was fitted
+    return replace(fitted, report=replace(fitted.report, errors=errors))
+
+
+def _fit(rounded: RoundedNetwork, frames: Tensor, wanted: Tensor, epochs: int) -> None:
+    optimiser, drawn = torch.optim.Adam(rounded.parameter_groups(FIT_RATE)), torch_generator(0, "rounding")
+    for _ in range(epochs):
+        for some in torch.randperm(len(frames), generator=drawn).split(FIT_BATCH):
+            optimiser.zero_grad()
+            torch.nn.functional.mse_loss(rounded(frames[some]), wanted[some]).backward()
+            optimiser.step()
 
 
 # --- frames ---------------------------------------------------------------------------------------

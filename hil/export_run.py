@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from firmware_export.c_readout import readout_files
 from firmware_export.check import Problem
 from firmware_export.encoders import problems
 from firmware_export.graph import Graph
@@ -77,8 +78,10 @@ def export_problems(design: CameraDesign, run: Path, *, label: bool) -> list[Pro
     return network_problems(encoder_graphs.encoder_network(design)) if encoder_graphs.needs_frames(design) else problems(design)
 
 
-def graph_for(design: CameraDesign, run: Path, *, label: bool, data: str | None = None) -> tuple[Graph, list[Measure]]:
+def graph_for(design: CameraDesign, run: Path, *, label: bool, data: str | None = None, epochs: int = 0) -> tuple[Graph, list[Measure]]:
     """Returns the graph of a run's encoder (with `label` of its recogniser), and what its integers lost on frames it was not made by.
+
+    A network is fitted to its rounding for some `epochs` over the frames.
 
     Raises PrivcamError with every reason why there is none, and where a network's frames are not known.
     """
@@ -91,9 +94,9 @@ def graph_for(design: CameraDesign, run: Path, *, label: bool, data: str | None 
     frames = encoder_graphs.readout_frames(design, source, CALIBRATION_FRAMES)
     if label:
         recogniser = encoder_graphs.kept_recogniser(design_file(run).parent / "recogniser.safetensors")
-        made = encoder_graphs.quantised_recogniser(design, recogniser, frames)
+        made = encoder_graphs.quantised_recogniser(design, recogniser, frames, epochs=epochs)
     else:
-        made = encoder_graphs.quantised_encoder(design, frames)
+        made = encoder_graphs.quantised_encoder(design, frames, epochs=epochs)
     return made.graph, _lost(made, Path(source).name)
 
 
@@ -122,5 +125,6 @@ def _encoder(design: CameraDesign, run: Path, out: Path, boards: Sequence[str]) 
         graph, _ = graph_for(design, run, label=label)
     except PrivcamError as error:
         return {"targets": {}, "left_out": {"all": str(error)}}
-    made = export_encoder(graph, out, [name for name in TARGETS if name not in lacking], on=boards, prove=emulated, label=label)
+    made = export_encoder(graph, out, [name for name in TARGETS if name not in lacking], on=boards, prove=emulated, label=label,
+                          beside=readout_files(design))
     return {key: made.manifest[key] for key in ("graph", "network", "cost", "targets")} | {"left_out": lacking}

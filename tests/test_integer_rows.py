@@ -49,6 +49,10 @@ def test_an_obfuscator_as_integers_is_near_its_floats() -> None:
     floats = Obfuscator(design.encoder)(torch.from_numpy(frames[:6]).float()).detach().numpy()
     assert codes.std() > 1 and np.abs(codes - floats).mean() < 1.0
     np.testing.assert_array_equal(TfliteArtifact(made.graph)(frames[:6]), codes)
+    fitted = quantised_encoder(design, frames, epochs=2)
+    assert fitted.graph.digest != made.graph.digest
+    (plain,), (rounded,) = made.report.errors.values(), fitted.report.errors.values()
+    assert rounded.snr_db > plain.snr_db - 1  # a small network that was hardly off: it must not be made worse
 
 
 def test_a_recogniser_is_told_by_its_weights_and_named_where_it_cannot_go(tmp_path: Path) -> None:

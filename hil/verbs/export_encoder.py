@@ -20,6 +20,8 @@ def add_arguments(parser: ArgumentParser) -> None:
                         help="what leaves the device: the encoder's codes, or what the recogniser makes of the readout "
                              "(default: codes, and the label where there is no encoder)")
     parser.add_argument("--data", default=None, help="pictures or clips by which a network's integers are chosen (default: the run's own)")
+    parser.add_argument("--fit", type=int, default=0, metavar="EPOCHS", dest="epochs",
+                        help="train a network with rounding for some epochs, to say what its floats say (default: 0, not at all)")
     parser.add_argument("--check", action="store_true", help="only say every reason why it cannot be exported; write nothing")
     parser.add_argument("--target", nargs="+", default=None, dest="targets", metavar="TARGET",
                         help="reference tflite c pi mcu (default: all that this machine can make)")
@@ -30,6 +32,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Returns 0 when everything asked for is written and gave the reference's codes, or nothing stands against it."""
+    from firmware_export.c_readout import readout_files
     from firmware_export.package import export_encoder
     from hil.devices.proof import emulated
     from hil.export_run import graph_for
@@ -41,12 +44,12 @@ def run(arguments: Namespace) -> int:
     label = (arguments.emit or ("label" if design.encoder.kind == "readout" else "codes")) == "label"
     if arguments.check:
         return _check(design, home, label)
-    graph, lost = graph_for(design, home, label=label, data=arguments.data)
+    graph, lost = graph_for(design, home, label=label, data=arguments.data, epochs=arguments.epochs)
     out = arguments.out or home / "export" / "encoder"
     with Run(out, "export", vars(arguments)) as record:
         record.add_input("design", file)
         made = export_encoder(graph, out, _targets(arguments.targets), on=arguments.boards, prove=emulated, frames=arguments.frames,
-                              label=label)
+                              label=label, beside=readout_files(design))
         record.report([*_measures(made.manifest), *lost], design=graph.design, graph=graph.digest)
     _say(out, made.manifest)
     for found in lost:
