@@ -46,8 +46,8 @@ MACHINES = {"cortex-m4": Machine("mps2-an386", 25_000_000, "DSP"), "cortex-m7": 
 SIMD = {"as the core has it": (), "portable": ("-DKERNEL_SIMD=0",)}
 
 
-def _call(folder, *command):
-    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=600)
+def _call(folder, *command, timeout_s=600):
+    ran = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=timeout_s)
     assert ran.returncode == 0, f"{ran.returncode}: {ran.stderr}{ran.stdout}"
     return ran.stdout
 
