@@ -15,6 +15,8 @@ from optics_sim.errors import PrivcamError
 
 FIRMWARE = Path(__file__).parent / "firmware"
 """The folder of the C project."""
+USUAL_BOARDS = ("stm32f405", "mps2-an386")
+"""One to buy, and the emulated one whose instructions can be counted."""
 
 _BUILD_S = 300.0
 

@@ -17,6 +17,7 @@ from firmware_export.c_readout import readout_files
 from firmware_export.check import Problem
 from firmware_export.encoders import problems
 from firmware_export.graph import Graph
+from firmware_export.images import USUAL_BOARDS
 from firmware_export.masks.export import export_mask
 from firmware_export.masks.formats import FORMATS
 from firmware_export.masks.options import MaskOptions
@@ -34,13 +35,12 @@ from optics_sim.measure import Measure
 MANIFEST, EXPORT = "manifest.json", "export"
 BRIDGE_CELLS = 0.25
 """Width of the bridges that hold the islands of stencils, in cells of the mask."""
-BOARDS = ("stm32f405", "mps2-an386")  # one to buy, and the emulated one whose instructions can be counted
 CALIBRATION_FRAMES = 256
 _RECORDS = ("run.json", "report.json")  # they hold times: no part of what is exported
 Say = Callable[[str], None]
 
 
-def export_run(run: Path, say: Say, *, boards: Sequence[str] = BOARDS) -> dict[str, Any]:
+def export_run(run: Path, say: Say, *, boards: Sequence[str] = USUAL_BOARDS) -> dict[str, Any]:
     """Returns the content of `export/manifest.json` of a run folder, after mask and encoder were written beside it."""
     design = CameraDesign.load(design_file(run))
     out = run / EXPORT

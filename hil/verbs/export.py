@@ -6,6 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from firmware_export.images import USUAL_BOARDS
 from hil.verbs import export_encoder
 from hil.verbs.lineage import design_file
 from hil.verbs.options import parsed_override
@@ -33,7 +34,7 @@ def run(arguments: Namespace) -> int:
 # --- everything -----------------------------------------------------------------------------------
 def _everything(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="a run folder; what is exported goes into its folder export")
-    parser.add_argument("--board", nargs="+", default=list(export_encoder.BOARDS), dest="boards", help="boards to build firmware for")
+    parser.add_argument("--board", nargs="+", default=list(USUAL_BOARDS), dest="boards", help="boards to build firmware for")
 
 
 def _run_everything(arguments: Namespace) -> int:

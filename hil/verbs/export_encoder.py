@@ -6,11 +6,10 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 from typing import Any
 
+from firmware_export.images import USUAL_BOARDS
 from hil.verbs.lineage import design_file
 from optics_sim.design import CameraDesign
 from optics_sim.measure import Measure
-
-BOARDS = ("stm32f405", "mps2-an386")  # one to buy, and the emulated one whose instructions can be counted
 
 
 def add_arguments(parser: ArgumentParser) -> None:
@@ -25,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="only say every reason why it cannot be exported; write nothing")
     parser.add_argument("--target", nargs="+", default=None, dest="targets", metavar="TARGET",
                         help="reference tflite c pi mcu (default: all that this machine can make)")
-    parser.add_argument("--board", nargs="+", default=list(BOARDS), dest="boards", help=f"boards of mcu (default: {' '.join(BOARDS)})")
+    parser.add_argument("--board", nargs="+", default=list(USUAL_BOARDS), dest="boards", help=f"boards of mcu (default: {' '.join(USUAL_BOARDS)})")
     parser.add_argument("--out", type=Path, default=None, help="folder to write into (default: export/encoder in the run)")
     parser.add_argument("--frames", type=int, default=100, help="golden frames that every target is checked with")
 
