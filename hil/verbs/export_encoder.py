@@ -24,7 +24,8 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--check", action="store_true", help="only say every reason why it cannot be exported; write nothing")
     parser.add_argument("--target", nargs="+", default=None, dest="targets", metavar="TARGET",
                         help="reference tflite c pi mcu (default: all that this machine can make)")
-    parser.add_argument("--board", nargs="+", default=list(USUAL_BOARDS), dest="boards", help=f"boards of mcu (default: {' '.join(USUAL_BOARDS)})")
+    parser.add_argument("--board", nargs="+", default=list(USUAL_BOARDS), dest="boards",
+                        help=f"boards of mcu (default: {' '.join(USUAL_BOARDS)})")
     parser.add_argument("--out", type=Path, default=None, help="folder to write into (default: export/encoder in the run)")
     parser.add_argument("--frames", type=int, default=100, help="golden frames that every target is checked with")
 
