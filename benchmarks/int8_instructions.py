@@ -30,9 +30,9 @@ def counted(graph: Graph, core: str, kernels: str, ram: str = "4M") -> str:
 
 def main() -> None:
     """Prints arenas, then instructions."""
-    for size, channels in (((200, 320), 1), ((200, 320), 3), ((64, 64), 1)):
-        graph = obfuscator(0, size, channels)
-        print(size, channels, "arena whole", planned(graph, False).arena_bytes, "streamed", planned(graph, True).arena_bytes)
+    for size in ((200, 320), (64, 64)):
+        graph = obfuscator(0, size)
+        print(size, "arena whole", planned(graph, False).arena_bytes, "streamed", planned(graph, True).arena_bytes)
     for graph in (bdq_graph(BdqEncoder(), (64, 64)), obfuscator(0, (64, 64))):
         for core in MACHINES:
             for kernels in SIMD:

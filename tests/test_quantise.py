@@ -46,7 +46,7 @@ class Scaled(nn.Module):
 
     def __init__(self, layer):
         super().__init__()
-        self.layer, self.first = layer, nn.Conv2d(3, 3, 1)
+        self.layer, self.first = layer, drawn(nn.Conv2d(3, 3, 1), 7)
 
     def forward(self, frames):
         return self.layer(self.first(frames / 40))

@@ -10,7 +10,7 @@ from firmware_export.graph import DTYPES
 from firmware_export.runner import Runner
 from firmware_export.tflite import tflite_bytes
 
-ARENA_BYTES = 4_000_000
+ARENA_BYTES = 16_000_000
 
 
 class MicroArtifact(Runner):
