@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 from firmware_export.graph import Graph, Operator
 from firmware_export.schedule import planned
-
-_WEIGHTED = ("CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED")
+from optics_sim.network import WEIGHTED
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ def graph_cost(graph: Graph) -> GraphCost:
 def macs(graph: Graph, operator: Operator) -> int:
     """Returns the multiply-adds of an operator with weights, padded places included; 0 for one without."""
     written = math.prod(graph[operator.output].shape)
-    if operator.kind in _WEIGHTED:
+    if operator.kind in WEIGHTED:
         weights = graph[operator.inputs[1]].shape
         inside = math.prod(weights[1:3]) if operator.kind == "DEPTHWISE_CONV_2D" else math.prod(weights[1:])
         return written * inside

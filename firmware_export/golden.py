@@ -33,12 +33,16 @@ def golden_clip(graph: Graph, generator: np.random.Generator, frames: int = 100)
 
 
 def golden_files(graph: Graph, generator: np.random.Generator, frames: int = 100) -> dict[str, bytes]:
-    """Returns the files by name: each input and output as NPY, all of them as raw bytes, and a manifest with SHA-256."""
+    """Returns the files of a drawn clip and of the codes that the integer reference gives for it."""
     clip = golden_clip(graph, generator, frames)
-    codes = Reference(graph).run(clip)
+    return vector_files(graph, clip, Reference(graph).run(clip))
+
+
+def vector_files(graph: Graph, clip: Mapping[str, NDArray[Any]], codes: Mapping[str, NDArray[Any]]) -> dict[str, bytes]:
+    """Returns the files by name: each input and output as NPY, all of them as raw bytes, and a manifest with SHA-256."""
     files = {f"{name}.npy": npy_bytes(array) for name, array in (*clip.items(), *codes.items())}
     files |= {"frames.bin": interleaved(clip), "codes.bin": interleaved(codes)}
-    manifest = {"design": graph.design, "graph": graph.digest, "frames": frames, "warmup": graph.warmup,
+    manifest = {"design": graph.design, "graph": graph.digest, "frames": len(clip[graph.inputs[0]]), "warmup": graph.warmup,
                 "inputs": graph.inputs, "outputs": graph.outputs,
                 "sha256": {name: hashlib.sha256(data).hexdigest() for name, data in sorted(files.items())}}
     return {**files, MANIFEST: (json.dumps(manifest, indent=2, sort_keys=True) + "\n").encode()}

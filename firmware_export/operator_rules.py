@@ -12,13 +12,13 @@ import numpy as np
 from firmware_export.graph import DTYPES, Operator, Tensor
 from firmware_export.scaling import accumulator_factors, mean_factor, product_factor, sum_factors
 from firmware_export.shapes import output_shape
+from optics_sim.network import WEIGHTED
 
 Rule = Iterator[tuple[str, str]]
 COUNTS = {"CONV_2D": (3, 3), "DEPTHWISE_CONV_2D": (3, 3), "FULLY_CONNECTED": (3, 3), "ADD": (2, 2), "SUB": (2, 2), "MUL": (2, 2),
           "CONCATENATION": (2, 16), "TABLE": (2, 2), "SMOOTH": (2, 2), "LEVELS": (2, 3)}
 ONE_SCALE = {"PAD", "MIRROR_PAD", "EDGE_PAD", "RESIZE_NEAREST_NEIGHBOR", "RESIZE_BILINEAR", "AVERAGE_POOL_2D", "MAX_POOL_2D",
              "CONCATENATION", "RESHAPE"}
-WEIGHTED = {"CONV_2D", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"}
 FIXED_RANGE = {"LOGISTIC": ((1 / 256,), -128), "TANH": ((1 / 128,), 0)}
 SMOOTH_SUM = 1 << 14
 LEAST_GAP = 1 << 7

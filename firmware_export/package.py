@@ -14,7 +14,7 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from firmware_export.cost import graph_cost
-from firmware_export.golden import golden_clip, golden_files
+from firmware_export.golden import golden_clip, vector_files
 from firmware_export.graph import Graph
 from firmware_export.images import Image
 from firmware_export.int8 import Reference
@@ -58,12 +58,18 @@ def export_encoder(graph: Graph, folder: Path, wanted: Sequence[str], *, on: Seq
         place = Path(name) / "export"
         clip = golden_clip(graph, np.random.default_rng(0), frames)
         work = Work(graph, clip, Reference(graph).run(clip), place, on, prove or _not_run, label, beside or {})
-        write_files(place / GOLDEN, golden_files(graph, np.random.default_rng(0), frames))
+        write_files(place / GOLDEN, vector_files(graph, clip, work.codes))
         parts = {target: TARGETS[target].make(work) for target in chosen}
         manifest = _manifest(graph, parts, place)
         write_files(place, {MANIFEST: (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode()})
         _replace(folder, place)
     return EncoderExport(folder, manifest)
+
+
+def file_hashes(folder: Path, files: Iterable[Path]) -> dict[str, dict[str, Any]]:
+    """Returns size and SHA-256 of files by their path below a folder, in order of path."""
+    return {str(file.relative_to(folder)): {"bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
+            for file in sorted(files)}
 
 
 # --- helpers --------------------------------------------------------------------------------------
@@ -80,12 +86,10 @@ def _not_run(image: Image, graph: Graph, clip: Clip, codes: Codes) -> str:
 
 
 def _manifest(graph: Graph, parts: dict[str, Any], place: Path) -> dict[str, Any]:
-    files = sorted(file for file in place.rglob("*") if file.is_file())
     return {"design": graph.design, "graph": graph.digest, "network": graph.name, "cost": asdict(graph_cost(graph)),
             "inputs": {name: list(graph[name].shape[1:]) for name in graph.inputs}, "warmup": graph.warmup,
             "outputs": {name: list(graph[name].shape[1:]) for name in graph.outputs}, "targets": parts,
-            "files": {str(file.relative_to(place)): {"bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-                      for file in files}}
+            "files": file_hashes(place, [file for file in place.rglob("*") if file.is_file()])}
 
 
 def _replace(folder: Path, new: Path) -> None:

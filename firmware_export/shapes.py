@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from firmware_export.graph import Operator, Tensor
+from optics_sim.network import same_pads, spatial
 
 
-def spatial(size: int, window: int, stride: int, dilation: int, padding: str) -> tuple[int, int]:
+def placed(size: int, window: int, stride: int, dilation: int, padding: str) -> tuple[int, int]:
     """Returns (output size, pixels of padding before the first) along one axis; SAME gives ceil(size / stride)."""
-    reach = (window - 1) * dilation + 1
     if padding == "VALID":
-        return (size - reach) // stride + 1, 0
-    found = -(-size // stride)
-    return found, max((found - 1) * stride + reach - size, 0) // 2
+        return spatial(size, window, stride, dilation), 0
+    return -(-size // stride), same_pads(size, window, stride, dilation)[0]
 
 
 def window_of(operator: Operator, tensors: Sequence[Tensor]) -> tuple[int, int]:
@@ -30,8 +29,8 @@ def windowed(operator: Operator, tensors: Sequence[Tensor]) -> tuple[tuple[int, 
     """Returns ((output height, offset of the window above), (output width, offset to the left))."""
     height, width = tensors[0].shape[1:3]
     window = window_of(operator, tensors)
-    rows = spatial(height, window[0], operator.stride[0], operator.dilation[0], operator.padding)
-    return rows, spatial(width, window[1], operator.stride[1], operator.dilation[1], operator.padding)
+    rows = placed(height, window[0], operator.stride[0], operator.dilation[0], operator.padding)
+    return rows, placed(width, window[1], operator.stride[1], operator.dilation[1], operator.padding)
 
 
 def output_shape(operator: Operator, tensors: Sequence[Tensor]) -> tuple[int, ...] | None:

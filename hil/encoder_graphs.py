@@ -20,21 +20,24 @@ from firmware_export.encoders import encoder_graph
 from firmware_export.float_run import run
 from firmware_export.graph import Graph
 from firmware_export.quantise import Quantised, frames_of, network_problems, output_errors, parted, quantised
+from hil.verbs.design import SYNTHETIC, SYNTHETIC_CLIPS
 from optics_sim.camera import PrivacyCamera
 from optics_sim.data.clips import is_clip_source, load_clips
 from optics_sim.design import CameraDesign
 from optics_sim.encoders.obfuscator import Obfuscator
 from optics_sim.encoding import ObfuscatorEncoder, ReadoutEncoder
 from optics_sim.errors import PrivcamError
+from optics_sim.learning.clips import readout_codes
 from optics_sim.learning.quantisation import RoundedNetwork
 from optics_sim.learning.recognisers import RECOGNISERS, Recogniser
 from optics_sim.learning.seeds import torch_generator
 from optics_sim.learning.trace import traced
 from optics_sim.network import FloatNetwork
+from optics_sim.tables.lensless import load_faces
 
 CLIP_FRAMES = 16
 FIT_RATE, FIT_BATCH = 3e-5, 16
-LARGEST_LABEL = 127
+CALIBRATION_FRAMES = 256
 Frames = NDArray[np.int8]
 
 
@@ -140,8 +143,6 @@ def data_of(run: Path) -> str | None:
         if (folder / "run.json").is_file():
             told = json.loads((folder / "run.json").read_text(encoding="utf-8")).get("arguments", {})
             if told.get("synthetic") or told.get("synthetic_clips"):
-                from hil.verbs.design import SYNTHETIC, SYNTHETIC_CLIPS
-
                 return SYNTHETIC if told.get("synthetic") else SYNTHETIC_CLIPS
             if told.get("data"):
                 return str(told["data"])
@@ -158,12 +159,12 @@ def readout_frames(design: CameraDesign, data: str, count: int, seed: int = 0) -
         shown = torch.from_numpy(load_clips(data, frames=CLIP_FRAMES, windows=1).gray(design.scene, CLIP_FRAMES))
         scenes = shown if design.coding is not None else shown.flatten(0, 1)
     else:
-        from optics_sim.tables.lensless import load_faces
-
         scenes = torch.from_numpy(load_faces(data).gray(design.scene))
-    scenes = scenes[torch.linspace(0, len(scenes) - 1, min(count, len(scenes))).round().long()]
-    camera = PrivacyCamera.from_design(design)
-    generator = torch_generator(seed, "calibration")
-    with torch.no_grad():
-        parts = [camera.sensor.code(camera.capture(part, generator=generator)) for part in scenes.split(64)]
-    return torch.cat(parts).to(torch.int8).numpy()
+    codes = readout_codes(PrivacyCamera.from_design(design), evenly(scenes, count), torch_generator(seed, "calibration"))
+    return codes.to(torch.int8).numpy()
+
+
+def evenly(values: Tensor, count: int) -> Tensor:
+    """Returns at most `count` of values [n, ...], evenly chosen, the first and the last among them."""
+    chosen = torch.linspace(0, len(values) - 1, min(count, len(values))).round().long()
+    return values[chosen.to(values.device)]

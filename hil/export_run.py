@@ -6,7 +6,6 @@ Deliberately not here: options of each export (`privcam export mask`, `privcam e
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import json
 from collections.abc import Callable, Sequence
@@ -21,7 +20,7 @@ from firmware_export.images import USUAL_BOARDS
 from firmware_export.masks.export import export_mask
 from firmware_export.masks.formats import FORMATS
 from firmware_export.masks.options import MaskOptions
-from firmware_export.package import export_encoder
+from firmware_export.package import export_encoder, file_hashes
 from firmware_export.quantise import Quantised, network_problems
 from firmware_export.targets import TARGETS
 from hil import encoder_graphs
@@ -30,12 +29,12 @@ from hil.verbs.lineage import design_file
 from optics_sim.design import CameraDesign, LenslessOptics, write_atomically
 from optics_sim.encoding import ReadoutEncoder
 from optics_sim.errors import PrivcamError
+from optics_sim.learning.recognisers import Recogniser
 from optics_sim.measure import Measure
 
 MANIFEST, EXPORT = "manifest.json", "export"
 BRIDGE_CELLS = 0.25
 """Width of the bridges that hold the islands of stencils, in cells of the mask."""
-CALIBRATION_FRAMES = 256
 _RECORDS = ("run.json", "report.json")  # they hold times: no part of what is exported
 Say = Callable[[str], None]
 
@@ -49,10 +48,8 @@ def export_run(run: Path, say: Say, *, boards: Sequence[str] = USUAL_BOARDS) -> 
     for name, part in parts.items():
         for what, why in part["left_out"].items():
             say(f"{name}: {what} left out: {why}")
-    files = sorted(file for name in parts for file in (out / name).rglob("*") if file.is_file() and file.name not in _RECORDS)
-    hashes = {str(file.relative_to(out)): {"bytes": file.stat().st_size, "sha256": hashlib.sha256(file.read_bytes()).hexdigest()}
-              for file in files}
-    manifest = {"design": design.digest, "name": design.name, **parts, "files": hashes}
+    files = [file for name in parts for file in (out / name).rglob("*") if file.is_file() and file.name not in _RECORDS]
+    manifest = {"design": design.digest, "name": design.name, **parts, "files": file_hashes(out, files)}
     write_atomically(out / MANIFEST, (json.dumps(manifest, indent=1, sort_keys=True) + "\n").encode())
     say(f"exported {len(files)} files to {out}")
     return manifest
@@ -73,8 +70,7 @@ def table_of(manifest: dict[str, Any]) -> tuple[list[str], list[list[Any]], str,
 def export_problems(design: CameraDesign, run: Path, *, label: bool) -> list[Problem]:
     """Returns every reason why a run's encoder (with `label` its recogniser) cannot be exported; none where it can."""
     if label:
-        recogniser = encoder_graphs.kept_recogniser(design_file(run).parent / "recogniser.safetensors")
-        return encoder_graphs.recogniser_problems(design, recogniser)
+        return encoder_graphs.recogniser_problems(design, _kept_recogniser(run))
     return network_problems(encoder_graphs.encoder_network(design)) if encoder_graphs.needs_frames(design) else problems(design)
 
 
@@ -91,13 +87,16 @@ def graph_for(design: CameraDesign, run: Path, *, label: bool, data: str | None 
     if source is None:
         raise PrivcamError("the integers of a network are chosen by frames, and this run does not say on what it was made",
                            got=str(run), todo="give --data")
-    frames = encoder_graphs.readout_frames(design, source, CALIBRATION_FRAMES)
+    frames = encoder_graphs.readout_frames(design, source, encoder_graphs.CALIBRATION_FRAMES)
     if label:
-        recogniser = encoder_graphs.kept_recogniser(design_file(run).parent / "recogniser.safetensors")
-        made = encoder_graphs.quantised_recogniser(design, recogniser, frames, epochs=epochs)
+        made = encoder_graphs.quantised_recogniser(design, _kept_recogniser(run), frames, epochs=epochs)
     else:
         made = encoder_graphs.quantised_encoder(design, frames, epochs=epochs)
     return made.graph, _lost(made, Path(source).name)
+
+
+def _kept_recogniser(run: Path) -> Recogniser:
+    return encoder_graphs.kept_recogniser(design_file(run).parent / "recogniser.safetensors")
 
 
 def _lost(made: Quantised, data: str) -> list[Measure]:

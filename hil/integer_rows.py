@@ -20,7 +20,7 @@ from torch import Tensor
 
 from firmware_export.runner import ClipRunner
 from firmware_export.tflite import TfliteArtifact
-from hil.encoder_graphs import graph_of
+from hil.encoder_graphs import CALIBRATION_FRAMES, evenly, graph_of
 from hil.verbs.options import clip_experiment_of
 from optics_sim.attacks.clip_evaluate import StandIn, clip_codes, evaluate_clips
 from optics_sim.attacks.evaluate import Row
@@ -37,7 +37,6 @@ EXACT, FAST, FLOAT = "int8", "fast path", "float"
 VARIANTS: Mapping[str, bool] = {EXACT: False, FAST: True}
 """By label: whether TFLite's fast path computes the codes, or its reference kernels, which equal the integer reference."""
 JUDGED_PARTS = tuple(part for part in PARTS if part != "encoder_train")
-CALIBRATION_FRAMES = 256
 
 
 class ExportedEncoder(StandIn):
@@ -120,6 +119,5 @@ def calibration_frames(design: CameraDesign, setting: ClipSetting, seed: int) ->
     """Returns readout codes [n, h, w] of the people whom the encoder was trained on: what steps are chosen by."""
     clips = cohort_of(setting, seed).encoder_train
     camera = PrivacyCamera.from_design(design).to(clips.values.device)
-    codes = readout_codes(camera, clips, torch_generator(seed, "calibration", device=clips.values.device)).values.flatten(0, 1)
-    chosen = torch.linspace(0, len(codes) - 1, min(CALIBRATION_FRAMES, len(codes))).round().long()
-    return codes[chosen.to(codes.device)].to("cpu", torch.int8).numpy()
+    codes = readout_codes(camera, clips.values, torch_generator(seed, "calibration", device=clips.values.device))
+    return evenly(codes.flatten(0, 1), CALIBRATION_FRAMES).to("cpu", torch.int8).numpy()

@@ -51,26 +51,27 @@ def _on_clips(arguments: Namespace) -> bool:
 
 
 def _run_clips(arguments: Namespace) -> Path:
-    from optics_sim.report.clip_design_page import keep_clip_design, write_clip_design
+    from optics_sim.report.clip_design_page import write_clip_design
     from optics_sim.run import Run
     from optics_sim.tables import bdq
-    from optics_sim.tables.clip_rows import ClipSetting
+    from optics_sim.tables.clip_rows import ClipSetting, ClipTask
 
     data = SYNTHETIC_CLIPS if arguments.synthetic_clips else arguments.data
     setting = ClipSetting(data=data, out=str(arguments.out), scene=(arguments.scene or 64,) * 2,
-                              experiment=clip_experiment_of(arguments), device=arguments.device)
+                          experiment=clip_experiment_of(arguments), device=arguments.device)
     with Run(arguments.out, "design", vars(arguments), setting.experiment.seed) as record:
         if Path(data).exists():
             record.add_input("data", Path(data))
         say = progress(record)
         bdq.run_clip_table(setting, bdq.CORE, 1, say, workers=arguments.workers)
-        keep_clip_design(arguments.out, setting, "BDQ")
+        _keep(arguments.out, ClipTask(label="BDQ", seed=setting.experiment.seed).folder, setting.experiment.to_toml())
         return write_clip_design(arguments.out, setting, "BDQ", record, [_exported(arguments.out, say)])
 
 
 def _run_photographs(arguments: Namespace) -> Path:
-    from optics_sim.report.design_page import keep_design, write_design
+    from optics_sim.report.design_page import write_design
     from optics_sim.run import Run
+    from optics_sim.tables.lensless import design_rows
 
     setting = _setting(arguments)
     with Run(arguments.out, "design", vars(arguments), setting.experiment.seed) as record:
@@ -79,8 +80,17 @@ def _run_photographs(arguments: Namespace) -> Path:
         say = progress(record)
         for stage in STAGES:
             stage(setting, arguments, say)
-        keep_design(arguments.out, setting)
+        _keep(arguments.out, design_rows(setting)[1].folder, setting.experiment.to_toml())
         return write_design(arguments.out, setting, record, [_exported(arguments.out, say)])
+
+
+def _keep(out: Path, row: str, experiment: str) -> None:
+    """Writes the learned design of a row, its recogniser and the experiment into a run folder."""
+    from optics_sim.design import CameraDesign, write_atomically
+
+    CameraDesign.load(out / row).save(out / "design")
+    write_atomically(out / "design" / "recogniser.safetensors", (out / row / "recogniser.safetensors").read_bytes())
+    write_atomically(out / "experiment.toml", experiment.encode())
 
 
 def _setting(arguments: Namespace) -> Setting:

@@ -48,7 +48,8 @@ def learned_encoder(design: CameraDesign, cohort: ClipCohort, experiment: ClipEx
         return CameraDesign.load(folder)
     device = cohort.train.values.device
     camera = PrivacyCamera.from_design(design).to(device)
-    codes = readout_codes(camera, cohort.encoder_train, torch_generator(experiment.seed, "encoder", "codes", device=device))
+    drawn, clips = torch_generator(experiment.seed, "encoder", "codes", device=device), cohort.encoder_train
+    codes = clips.with_values(readout_codes(camera, clips.values, drawn))
     encoder = encoder_module(design.encoder).to(device)
     if isinstance(encoder, Bdq):
         encoder.measure_range(codes.values)

@@ -66,10 +66,10 @@ def joined(first: Clips, second: Clips) -> Clips:
 
 
 @torch.no_grad()
-def readout_codes(camera: PrivacyCamera, clips: Clips, generator: torch.Generator) -> Clips:
-    """Returns what the readout makes of scenes: 8-bit codes [n, T, h, w], before any encoder."""
-    parts = [camera.sensor.code(camera.capture(part, generator=generator)) for part in clips.values.split(EVALUATION_CLIPS)]
-    return clips.with_values(torch.cat(parts))
+def readout_codes(camera: PrivacyCamera, scenes: Tensor, generator: torch.Generator) -> Tensor:
+    """Returns what the readout makes of scenes [n, H, W] or [n, T, H, W]: 8-bit codes [n, ..., h, w], before any encoder."""
+    parts = [camera.sensor.code(camera.capture(part, generator=generator)) for part in scenes.split(EVALUATION_CLIPS)]
+    return torch.cat(parts)
 
 
 def moved(codes: Tensor, plan: ClipTraining, generator: torch.Generator) -> Tensor:

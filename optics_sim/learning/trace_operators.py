@@ -8,7 +8,7 @@ Deliberately not here: sums, products and reshapes (`trace_values`), recording (
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -16,9 +16,8 @@ import torch
 from torch import Tensor, nn
 
 from optics_sim.learning.trace_draft import Call, Live
-from optics_sim.learning.trace_values import VALUES, same
+from optics_sim.learning.trace_values import VALUES, Handler, same
 
-Handler = Callable[[Call], "Live | str"]
 """Returns what the call writes, or the reason why it is none of our operators."""
 
 OWN_NAMES = {
@@ -229,7 +228,7 @@ _HANDLERS: Mapping[str, Handler] = {
     **VALUES, "conv2d": _conv2d, "linear": _linear, "batch_norm": _batch_norm, "relu": _function("RELU"), "relu6": _function("RELU6"),
     "sigmoid": _function("LOGISTIC"), "tanh": _function("TANH"), "clamp": _clamp, "clip": _clamp, "hardtanh": _clamp,
     "max_pool2d": _max_pool, "avg_pool2d": _average_pool, "adaptive_avg_pool2d": _adaptive_average, "pad": _pad,
-    "pad_reflect": _pad, "pad_replicate": _pad,    "interpolate": _interpolate,
+    "pad_reflect": _pad, "pad_replicate": _pad, "interpolate": _interpolate,
 }
 _CONV = {name: name for name in ("weight", "bias", "stride", "padding", "dilation", "groups", "padding_mode")}
 _NORM = {name: name for name in ("running_mean", "running_var", "weight", "bias", "eps")}

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from optics_sim.attacks.evaluate import Row
-from optics_sim.design import CameraDesign, write_atomically
+from optics_sim.design import CameraDesign
 from optics_sim.learning.journal import read_losses
 from optics_sim.report import figures
 from optics_sim.report.bdq_table import ATTACKS, cost_table, learned_table, restored_table, trade_table
@@ -26,14 +26,6 @@ from optics_sim.tables.clip_rows import ClipSetting, ClipTask, read_clip_rows
 FRAME_S = 0.1
 CAPTIONS = {"scene": "scene", "code": "code", "restored": "restored by a 3D U-Net"}
 Pictures = dict[str, NDArray[np.float32]]
-
-
-def keep_clip_design(out: Path, setting: ClipSetting, main: str) -> None:
-    """Writes design, recogniser and experiment of the main row into a run folder."""
-    folder = out / ClipTask(label=main, seed=setting.experiment.seed).folder
-    CameraDesign.load(folder).save(out / "design")
-    write_atomically(out / "design" / "recogniser.safetensors", (folder / "recogniser.safetensors").read_bytes())
-    write_atomically(out / "experiment.toml", setting.experiment.to_toml().encode())
 
 
 def write_clip_design(out: Path, setting: ClipSetting, main: str, record: Run, exported: Sequence[Table] = ()) -> Path:

@@ -30,14 +30,6 @@ ATTRIBUTE = "code/attribute/"
 Pictures = dict[str, NDArray[np.float32]]
 
 
-def keep_design(out: Path, setting: Setting) -> None:
-    """Writes the learned design, its recogniser and the experiment into a run folder."""
-    folder = out / design_rows(setting)[1].folder
-    CameraDesign.load(folder).save(out / "design")
-    write_atomically(out / "design" / "recogniser.safetensors", (folder / "recogniser.safetensors").read_bytes())
-    write_atomically(out / "experiment.toml", setting.experiment.to_toml().encode())
-
-
 def write_design(out: Path, setting: Setting, record: Run, exported: Sequence[Table] = ()) -> Path:
     """Writes mask picture, study, `report.json` and the page of a kept design into a run folder; returns the page's path."""
     rows = {task.label: _row(out, task) for task in design_rows(setting)}
