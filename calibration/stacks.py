@@ -1,0 +1,136 @@
+"""What a photon-transfer sweep holds, and the sums of each repeated exposure that the fit needs.
+
+Deliberately not here: judging the frames (`calibration.refusals`) and figures (`calibration.temporal`, `calibration.spatial`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from optics_sim.measure import Source
+
+Image = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Level:
+    """Repeated frames of one even light (or of none).
+
+    `frames` [n, row, column]: integer DN, black level included, in the order they were taken. `photons_per_px`: mean
+    photons on a pixel in one exposure; 0 is dark; None is light of unknown strength. `temperature_c`: of the sensor.
+    """
+
+    exposure_s: float
+    photons_per_px: float | None
+    frames: NDArray[np.integer]
+    temperature_c: float | None = None
+
+    @cached_property
+    def moments(self) -> Moments:
+        """Returns the sums of this level, computed once."""
+        return moments(self.frames)
+
+
+@dataclass(frozen=True, eq=False)
+class Sweep:
+    """All frames of one photon transfer, of one plane of pixels (mono, or one colour of a filter array).
+
+    `levels`: with light, dark to saturated, at least two frames each. `darks`: without light, one for every exposure time
+    of `levels`. `flat` and `dark`: stacks at half of saturation and without light, equal exposures. `bits`: of the raw
+    numbers. `warm_darks`: dark levels with their temperatures, at least three exposures at each. `source`: what made the frames.
+    """
+
+    bits: int
+    levels: tuple[Level, ...]
+    darks: tuple[Level, ...]
+    flat: Level
+    dark: Level
+    source: Source
+    warm_darks: tuple[Level, ...] = field(default=())
+
+    @property
+    def full_scale_dn(self) -> int:
+        """Returns the largest raw number."""
+        return 2**self.bits - 1
+
+    def named(self) -> list[tuple[str, Level]]:
+        """Returns every level with a name that a message can use."""
+        groups = (("level", self.levels), ("dark", self.darks), ("warm dark", self.warm_darks))
+        many = [(f"{kind} {i}", level) for kind, members in groups for i, level in enumerate(members)]
+        return [*many, ("flat stack", self.flat), ("dark stack", self.dark)]
+
+    def dark_of(self, level: Level) -> Level | None:
+        """Returns the dark frames of a level's exposure time, or None."""
+        return next((dark for dark in self.darks if np.isclose(dark.exposure_s, level.exposure_s, rtol=1e-6)), None)
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """Means and temporal variances of n frames of p pixels, in DN and DN^2.
+
+    `variance` is the mean over pixels of the variance over frames, with what all pixels share from frame to frame (a
+    flickering lamp) taken off; `variance_error` is its standard error with rows as the unit, since readout noise is
+    shared along a row. `frame_means` [n]; `mean_image` [row, column].
+    """
+
+    mean: float
+    variance: float
+    variance_error: float
+    frame_means: NDArray[np.float64]
+    mean_image: Image
+
+    @property
+    def frames(self) -> int:
+        """Returns how many frames there were."""
+        return len(self.frame_means)
+
+    @property
+    def pixels(self) -> int:
+        """Returns how many pixels a frame has."""
+        return self.mean_image.size
+
+    @property
+    def excess_variance(self) -> float:
+        """Returns the variance of the frame means beyond what independent pixels explain (can be below 0)."""
+        return float(self.frame_means.var(ddof=1)) - self.variance / self.pixels
+
+    @property
+    def mean_error(self) -> float:
+        """Returns the standard error of `mean` from the noise of independent pixels alone."""
+        return float(np.sqrt(max(self.variance, 0.0) / (self.frames * self.pixels)))
+
+
+def moments(frames: NDArray[np.integer]) -> Moments:
+    """Returns the moments of `frames` [n >= 2, row, column].
+
+    For two frames `variance` is half the mean squared difference less half the squared difference of the means, as in
+    EMVA 1288 release 4; for more it is the same two-way residual over n - 1.
+    """
+    first = frames[0].astype(np.float64)
+    total, squares = np.zeros_like(first), np.zeros(len(first))
+    shifts = [0.0]
+    for frame in frames[1:]:
+        difference = frame - first
+        total += difference
+        squares += np.einsum("rc,rc->r", difference, difference)
+        shifts.append(float(difference.mean()))
+    n, (rows, columns) = len(frames), first.shape
+    by_row = (squares - np.einsum("rc,rc->r", total, total) / n) / ((n - 1) * columns)
+    common = float(np.var(shifts, ddof=1))
+    mean_image = first + total / n
+    return Moments(
+        mean=float(mean_image.mean()),
+        variance=(float(by_row.mean()) - common) * first.size / max(first.size - 1, 1),
+        variance_error=float(by_row.std(ddof=1) / np.sqrt(rows)) if rows > 1 else float("nan"),
+        frame_means=float(first.mean()) + np.array(shifts),
+        mean_image=mean_image,
+    )
+
+
+def clipped_share(frames: NDArray[np.integer], value: int) -> float:
+    """Returns the fraction of raw numbers that equal `value`."""
+    return float(np.count_nonzero(frames == value) / frames.size)
