@@ -223,19 +223,18 @@ def _linearity(book: _Book, c: temporal.Curve, generator: np.random.Generator) -
 
 
 def _pixels(book: _Book, sweep: Sweep, gain: Estimate) -> None:
-    flat, dark = sweep.flat.moments, sweep.dark.moments
+    flat, dark = sweep.flat, sweep.dark
     for part, estimate in spatial.dark_variances(dark).items():
         name = "dsnu" if part == "total" else f"dsnu {part}"
         scaled = Estimate(estimate.value / gain.value**2, float(np.hypot(estimate.error, 2 * estimate.value * gain.relative)) / gain.value**2)
-        book.root(name, scaled, "e-", dark.pixels)
+        book.root(name, scaled, "e-", dark.moments.pixels)
     for part, estimate in spatial.response_variances(flat, dark).items():
-        book.root("prnu" if part == "total" else f"prnu {part}", estimate, "1", flat.pixels)
+        book.root("prnu" if part == "total" else f"prnu {part}", estimate, "1", flat.moments.pixels)
 
 
 def _spectrograms(sweep: Sweep) -> dict[str, spatial.Spectrogram]:
-    flat, dark = sweep.flat.moments, sweep.dark.moments
-    noise = dark.variance / dark.frames
-    response = flat.mean_image - dark.mean_image
-    images = {"dsnu": (dark.mean_image, noise), "prnu": (response, noise + flat.variance / flat.frames)}
+    noise = spatial.stack_noise(sweep.dark)
+    response = sweep.flat.mean_image - sweep.dark.mean_image
+    images = {"dsnu": (sweep.dark.mean_image, noise), "prnu": (response, noise + spatial.stack_noise(sweep.flat))}
     return {f"{name} along {along}": spatial.spectrogram(image, level, along=along)
             for name, (image, level) in images.items() for along in ("rows", "columns")}

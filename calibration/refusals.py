@@ -65,10 +65,14 @@ def _count_faults(sweep: Sweep) -> Iterable[PrivcamError]:
 
 
 def _number_faults(sweep: Sweep) -> Iterable[PrivcamError]:
-    ends = [(int(level.frames.min()), int(level.frames.max())) for _, level in sweep.named()]
+    ends = [level.ends for _, level in sweep.named()]
     low, high = min(end[0] for end in ends), max(end[1] for end in ends)
-    bits = np.bitwise_or.reduce(np.concatenate([level.frames[0].ravel() for _, level in sweep.named()]).astype(np.int64))
-    spare = int(bits & -bits).bit_length() - 1 if bits else 0
+    bits = 0
+    for level in (sweep.dark, sweep.flat, *sweep.levels):
+        bits |= int(np.bitwise_or.reduce(level.frames[0], axis=None))
+        if bits & 1:
+            break
+    spare = (bits & -bits).bit_length() - 1 if bits else 0
     if spare > 0:
         yield _refusal("raw numbers are left-justified", f"every one is a multiple of {2**spare}", f"steps of 1 DN in {sweep.bits} bits",
                        f"shift the frames right by {spare} bits")
@@ -107,11 +111,11 @@ def _clipping(sweep: Sweep) -> Iterable[PrivcamError]:
     for name, level in darks:
         for value, end, todo in ((0, "0", "raise the camera's black level"),
                                  (sweep.full_scale_dn, "full scale", "keep light out, cool the sensor or expose for less long")):
-            share = clipped_share(level.frames, value)
+            share = clipped_share(level, value)
             if share > CLIPPED_SHARE:
                 yield _refusal(f"{name}: saturated dark frames", f"{share:.1%} at {end}", f"at most {CLIPPED_SHARE:.1%}",
                                f"{todo}, then take every frame again")
-    share = clipped_share(sweep.flat.frames, sweep.full_scale_dn)
+    share = clipped_share(sweep.flat, sweep.full_scale_dn)
     if share > CLIPPED_SHARE:
         yield _refusal("flat stack: saturated frames", f"{share:.1%} at full scale", f"at most {CLIPPED_SHARE:.1%}",
                        "take the flat stack at half of saturation")

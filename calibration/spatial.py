@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from calibration.intervals import Estimate
-from calibration.stacks import Image, Moments
+from calibration.stacks import Image, Level
 
 PARTS = ("total", "row", "column", "pixel")
 
@@ -60,18 +60,23 @@ def _errors(bright: Image, dark: Image | None) -> dict[str, float]:
     return {"total": _mean_error(squares["total"]), **plain}
 
 
-def dark_variances(dark: Moments) -> dict[str, Estimate]:
+def stack_noise(stack: Level) -> float:
+    """Returns the variance that noise leaves in a pixel of the stack's mean image, in DN^2."""
+    return stack.moments.stack_variance / stack.moments.frames
+
+
+def dark_variances(dark: Level) -> dict[str, Estimate]:
     """Returns the spatial variances of a dark stack in DN^2, each part with its error."""
-    found = split(dark.mean_image, dark.variance / dark.frames)
+    found = split(dark.mean_image, stack_noise(dark))
     errors = _errors(dark.mean_image, None)
     return {part: Estimate(found[part], errors[part]) for part in PARTS}
 
 
-def response_variances(flat: Moments, dark: Moments) -> dict[str, Estimate]:
+def response_variances(flat: Level, dark: Level) -> dict[str, Estimate]:
     """Returns the relative spatial variances of the response: bright less dark, over the squared signal."""
-    bright, base = (split(m.mean_image, m.variance / m.frames) for m in (flat, dark))
+    bright, base = (split(stack.mean_image, stack_noise(stack)) for stack in (flat, dark))
     errors = _errors(flat.mean_image, dark.mean_image)
-    signal = flat.mean - dark.mean
+    signal = flat.moments.mean - dark.moments.mean
     return {part: Estimate((bright[part] - base[part]) / signal**2, errors[part] / signal**2) for part in PARTS}
 
 

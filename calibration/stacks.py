@@ -5,6 +5,7 @@ Deliberately not here: judging the frames (`calibration.refusals`) and figures (
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -33,6 +34,16 @@ class Level:
     def moments(self) -> Moments:
         """Returns the sums of this level, computed once."""
         return moments(self.frames)
+
+    @cached_property
+    def mean_image(self) -> Image:
+        """Returns the mean over frames [row, column] in DN, computed once."""
+        return np.add.reduce(self.frames, axis=0, dtype=np.int64) / len(self.frames)
+
+    @cached_property
+    def ends(self) -> tuple[int, int]:
+        """Returns the lowest and the highest raw number."""
+        return int(self.frames.min()), int(self.frames.max())
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +76,7 @@ class Sweep:
 
     def dark_of(self, level: Level) -> Level | None:
         """Returns the dark frames of a level's exposure time, or None."""
-        return next((dark for dark in self.darks if np.isclose(dark.exposure_s, level.exposure_s, rtol=1e-6)), None)
+        return next((dark for dark in self.darks if math.isclose(dark.exposure_s, level.exposure_s, rel_tol=1e-6)), None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,14 +85,15 @@ class Moments:
 
     `variance` is the mean over pixels of the variance over frames, with what all pixels share from frame to frame (a
     flickering lamp) taken off; `variance_error` is its standard error with rows as the unit, since readout noise is
-    shared along a row. `frame_means` [n]; `mean_image` [row, column].
+    shared along a row. `frame_means` [n].
     """
 
     mean: float
     variance: float
     variance_error: float
     frame_means: NDArray[np.float64]
-    mean_image: Image
+    rows: int
+    pixels: int
 
     @property
     def frames(self) -> int:
@@ -89,9 +101,9 @@ class Moments:
         return len(self.frame_means)
 
     @property
-    def pixels(self) -> int:
-        """Returns how many pixels a frame has."""
-        return self.mean_image.size
+    def stack_variance(self) -> float:
+        """Returns the mean over pixels of the variance over frames, nothing taken off: the standard's stack variance."""
+        return self.variance * (self.pixels - 1) / self.pixels + float(self.frame_means.var(ddof=1))
 
     @property
     def excess_variance(self) -> float:
@@ -105,32 +117,35 @@ class Moments:
 
 
 def moments(frames: NDArray[np.integer]) -> Moments:
-    """Returns the moments of `frames` [n >= 2, row, column].
+    """Returns the moments of `frames` [n >= 2, row >= 2, column].
 
     For two frames `variance` is half the mean squared difference less half the squared difference of the means, as in
     EMVA 1288 release 4; for more it is the same two-way residual over n - 1.
     """
-    first = frames[0].astype(np.float64)
-    total, squares = np.zeros_like(first), np.zeros(len(first))
-    shifts = [0.0]
-    for frame in frames[1:]:
-        difference = frame - first
+    exact = np.float32 if frames.dtype.itemsize <= 2 else np.float64  # differences of 16 bit numbers are whole in either
+    first, n, (rows, columns) = frames[0], len(frames), frames.shape[1:]
+    total = np.subtract(frames[1], first, dtype=exact)
+    squares = np.einsum("rc,rc->r", total, total).astype(np.float64)
+    shifts = [0.0, float(total.mean(dtype=np.float64))]
+    for frame in frames[2:]:
+        difference = np.subtract(frame, first, dtype=exact)
         total += difference
         squares += np.einsum("rc,rc->r", difference, difference)
-        shifts.append(float(difference.mean()))
-    n, (rows, columns) = len(frames), first.shape
-    by_row = (squares - np.einsum("rc,rc->r", total, total) / n) / ((n - 1) * columns)
-    common = float(np.var(shifts, ddof=1))
-    mean_image = first + total / n
+        shifts.append(float(difference.mean(dtype=np.float64)))
+    of_totals = squares if n == 2 else np.einsum("rc,rc->r", total, total)
+    by_row = (squares - of_totals / n) / ((n - 1) * columns)
+    frame_means = float(first.mean(dtype=np.float64)) + np.array(shifts)
     return Moments(
-        mean=float(mean_image.mean()),
-        variance=(float(by_row.mean()) - common) * first.size / max(first.size - 1, 1),
-        variance_error=float(by_row.std(ddof=1) / np.sqrt(rows)) if rows > 1 else float("nan"),
-        frame_means=float(first.mean()) + np.array(shifts),
-        mean_image=mean_image,
+        mean=float(frame_means.mean()),
+        variance=(float(by_row.mean()) - float(np.var(shifts, ddof=1))) * first.size / (first.size - 1),
+        variance_error=float(by_row.std(ddof=1) / np.sqrt(rows)),
+        frame_means=frame_means,
+        rows=rows,
+        pixels=first.size,
     )
 
 
-def clipped_share(frames: NDArray[np.integer], value: int) -> float:
-    """Returns the fraction of raw numbers that equal `value`."""
-    return float(np.count_nonzero(frames == value) / frames.size)
+def clipped_share(level: Level, value: int) -> float:
+    """Returns the fraction of a level's raw numbers that equal `value`."""
+    low, high = level.ends
+    return float(np.count_nonzero(level.frames == value) / level.frames.size) if low <= value <= high else 0.0

@@ -67,7 +67,7 @@ class Curve:
         """Returns the levels from 5 % to 95 % of saturation."""
         low, high = (share * self.signal[self.saturation_index] for share in LINEAR_SHARES)
         inside = np.flatnonzero((self.signal >= low) & (self.signal <= high))
-        return slice(int(inside.min(initial=0)), int(inside.max(initial=-1)) + 1)
+        return slice(int(inside[0]), int(inside[-1]) + 1) if len(inside) else slice(0, 0)
 
     @property
     def mean_error(self) -> Array:
@@ -93,12 +93,14 @@ def flicker(levels: tuple[Level, ...], full_scale_dn: int) -> float:
 
 def curve(sweep: Sweep) -> Curve:
     """Returns the sweep as numbers; PrivcamError where a level has no dark frames of its exposure time."""
-    missing = [level.exposure_s for level in sweep.levels if sweep.dark_of(level) is None]
+    owned = [sweep.dark_of(level) for level in sweep.levels]
+    missing = [level.exposure_s for level, dark in zip(sweep.levels, owned, strict=True) if dark is None]
     if missing:
         raise PrivcamError("levels without dark frames of the same exposure time", got=f"{missing[:5]} s",
                            allowed=f"{[dark.exposure_s for dark in sweep.darks][:5]} s",
                            todo="take two dark frames at every exposure time of the sweep")
-    matched = [sweep.dark_of(level) or sweep.dark for level in sweep.levels]
+    matched = [dark for dark in owned if dark is not None]
+    place = {id(dark): i for i, dark in enumerate(sweep.darks)}
     light, dark = [level.moments for level in sweep.levels], [level.moments for level in matched]
     known = all(level.photons_per_px is not None for level in sweep.levels)
     exposure = np.array([level.exposure_s for level in sweep.levels])
@@ -112,7 +114,7 @@ def curve(sweep: Sweep) -> Curve:
         dark_mean=np.array([m.mean for m in dark]),
         dark_variance=np.array([m.variance for m in dark]),
         dark_variance_error=np.array([m.variance_error for m in dark]),
-        dark_index=np.array([next(i for i, d in enumerate(sweep.darks) if d is m) for m in matched]),
+        dark_index=np.array([place[id(m)] for m in matched]),
         pixel_error=np.array([np.hypot(a.mean_error, b.mean_error) for a, b in zip(light, dark, strict=True)]),
         flicker=flicker(sweep.levels, sweep.full_scale_dn),
         frames=np.array([m.frames for m in light]),
@@ -145,7 +147,7 @@ def dark_variance(sweep: Sweep) -> Estimate:
     """
     found = [dark.moments for dark in sweep.darks]
     if len(found) < 3:
-        return Estimate(found[0].variance, found[0].variance_error, found[0].mean_image.shape[0] - 1)
+        return Estimate(found[0].variance, found[0].variance_error, found[0].rows - 1)
     return line([dark.exposure_s for dark in sweep.darks], [m.variance for m in found])[1]
 
 
