@@ -93,6 +93,10 @@ def _order_faults(sweep: Sweep) -> Iterable[PrivcamError]:
         if wrong:
             yield _refusal(f"{kind} are out of order", f"{kind[:-1]} {wrong[0]}: {values[wrong[0]]} after {values[wrong[0] - 1]}",
                            "each one brighter (darks: longer) than the last", "sort the levels as they were taken, or take the sweep again")
+    missing = [level.exposure_s for level in sweep.levels if sweep.dark_of(level) is None]
+    if missing and sweep.darks:
+        yield _refusal("levels without dark frames of the same exposure time", f"{missing[:5]} s",
+                       f"{[dark.exposure_s for dark in sweep.darks][:5]} s", "take two dark frames at every exposure time of the sweep")
     if not np.isclose(sweep.flat.exposure_s, sweep.dark.exposure_s, rtol=1e-3):
         yield _refusal("the flat and the dark stack differ in exposure time", f"{sweep.flat.exposure_s} and {sweep.dark.exposure_s} s",
                        "equal", "take the dark stack at the exposure time of the flat stack")

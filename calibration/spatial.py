@@ -56,7 +56,10 @@ def _errors(bright: Image, dark: Image | None) -> dict[str, float]:
 
     light, base = apart(bright), apart(dark) if dark is not None else None
     squares = {part: light[part] ** 2 - (base[part] ** 2 if base is not None else 0.0) for part in PARTS}
-    plain = {part: float(squares[part].std(ddof=1) / np.sqrt(squares[part].size)) for part in ("row", "column", "pixel")}
+    m, n = bright.shape
+    scale = {"row": m * n - n, "column": m * n - m, "pixel": m * n}  # as in `split`
+    plain = {part: factor / (m * n - m - n) * float(squares[part].std(ddof=1) / np.sqrt(squares[part].size))
+             for part, factor in scale.items()}
     return {"total": _mean_error(squares["total"]), **plain}
 
 
@@ -101,4 +104,4 @@ def spectrogram(image: Image, temporal: float, *, along: str) -> Spectrogram:
     lines = image - image.mean() if along == "rows" else (image - image.mean()).T
     spectrum = np.fft.rfft(lines, axis=1) / np.sqrt(lines.shape[1])
     power = (spectrum.real**2 + spectrum.imag**2).mean(axis=0)
-    return Spectrogram(np.fft.rfftfreq(lines.shape[1]), power, temporal)
+    return Spectrogram(np.asarray(np.fft.rfftfreq(lines.shape[1]), np.float64), power, temporal)

@@ -88,18 +88,12 @@ def flicker(levels: tuple[Level, ...], full_scale_dn: int) -> float:
     """
     shares = [level.moments.excess_variance / level.moments.mean**2 for level in levels
               if 0.05 * full_scale_dn < level.moments.mean < 0.9 * full_scale_dn]
-    return float(np.sqrt(max(np.mean(shares), 0.0))) if shares else 0.0
+    return max(sum(shares) / len(shares), 0.0) ** 0.5 if shares else 0.0
 
 
 def curve(sweep: Sweep) -> Curve:
-    """Returns the sweep as numbers; PrivcamError where a level has no dark frames of its exposure time."""
-    owned = [sweep.dark_of(level) for level in sweep.levels]
-    missing = [level.exposure_s for level, dark in zip(sweep.levels, owned, strict=True) if dark is None]
-    if missing:
-        raise PrivcamError("levels without dark frames of the same exposure time", got=f"{missing[:5]} s",
-                           allowed=f"{[dark.exposure_s for dark in sweep.darks][:5]} s",
-                           todo="take two dark frames at every exposure time of the sweep")
-    matched = [dark for dark in owned if dark is not None]
+    """Returns the sweep as numbers; `calibration.refusals.form` has made sure that every level has its dark."""
+    matched = [dark for dark in map(sweep.dark_of, sweep.levels) if dark is not None]
     place = {id(dark): i for i, dark in enumerate(sweep.darks)}
     light, dark = [level.moments for level in sweep.levels], [level.moments for level in matched]
     known = all(level.photons_per_px is not None for level in sweep.levels)
