@@ -188,7 +188,8 @@ def _saturation(book: _Book, c: temporal.Curve, gain: Estimate, response: Estima
     _threshold(book, c, gain, response, dark, (full, low, high))
 
 
-def _threshold(book: _Book, c: temporal.Curve, gain: Estimate, response: Estimate, dark: Estimate, full_e: tuple[float, float, float]) -> None:
+def _threshold(book: _Book, c: temporal.Curve, gain: Estimate, response: Estimate, dark: Estimate,
+               full_e: tuple[float, float, float]) -> None:
     """Notes the light at which the SNR is 1, and the dynamic range down to it."""
     variance = max(dark.value, temporal.DARK_VARIANCE_FLOOR_DN2)
     sigma = Estimate(variance**0.5, dark.error / (2 * variance**0.5))
@@ -200,7 +201,8 @@ def _threshold(book: _Book, c: temporal.Curve, gain: Estimate, response: Estimat
         book.estimate("sensitivity threshold", product((in_dn, 1), (response, -1)), "photons", n)
     full, low, high = full_e
     reach = NORMAL_95 * in_e.relative
-    book.note("dynamic range", full / in_e.value, (low / in_e.value * (1 - reach), high / in_e.value * (1 + reach)), "1", n, kind=NEIGHBOURS)
+    interval = (low / in_e.value * (1 - reach), high / in_e.value * (1 + reach))
+    book.note("dynamic range", full / in_e.value, interval, "1", n, kind=NEIGHBOURS)
 
 
 def _dark_current(book: _Book, sweep: Sweep, gain: Estimate) -> None:
@@ -226,8 +228,8 @@ def _pixels(book: _Book, sweep: Sweep, gain: Estimate) -> None:
     flat, dark = sweep.flat, sweep.dark
     for part, estimate in spatial.dark_variances(dark).items():
         name = "dsnu" if part == "total" else f"dsnu {part}"
-        scaled = Estimate(estimate.value / gain.value**2, float(np.hypot(estimate.error, 2 * estimate.value * gain.relative)) / gain.value**2)
-        book.root(name, scaled, "e-", dark.moments.pixels)
+        error = float(np.hypot(estimate.error, 2 * estimate.value * gain.relative))
+        book.root(name, Estimate(estimate.value / gain.value**2, error / gain.value**2), "e-", dark.moments.pixels)
     for part, estimate in spatial.response_variances(flat, dark).items():
         book.root("prnu" if part == "total" else f"prnu {part}", estimate, "1", flat.moments.pixels)
 

@@ -65,8 +65,9 @@ def _count_faults(sweep: Sweep) -> Iterable[PrivcamError]:
 
 
 def _number_faults(sweep: Sweep) -> Iterable[PrivcamError]:
-    ends = [level.ends for _, level in sweep.named()]
-    low, high = min(end[0] for end in ends), max(end[1] for end in ends)
+    named = sweep.named()
+    high = max(level.highest for _, level in named)
+    low = min((level.lowest for _, level in named if level.frames.dtype.kind == "i"), default=0)
     bits = 0
     for level in (sweep.dark, sweep.flat, *sweep.levels):
         bits |= int(np.bitwise_or.reduce(level.frames[0], axis=None))

@@ -33,17 +33,27 @@ class Level:
     @cached_property
     def moments(self) -> Moments:
         """Returns the sums of this level, computed once."""
-        return moments(self.frames)
+        return self._summed[0]
+
+    @cached_property
+    def _summed(self) -> tuple[Moments, Image | None]:
+        return _sums(self.frames)
 
     @cached_property
     def mean_image(self) -> Image:
         """Returns the mean over frames [row, column] in DN, computed once."""
-        return np.add.reduce(self.frames, axis=0, dtype=np.int64) / len(self.frames)
+        summed = self._summed[1]
+        return self.frames.mean(axis=0, dtype=np.float64) if summed is None else summed
 
     @cached_property
-    def ends(self) -> tuple[int, int]:
-        """Returns the lowest and the highest raw number."""
-        return int(self.frames.min()), int(self.frames.max())
+    def lowest(self) -> int:
+        """Returns the lowest raw number."""
+        return int(self.frames.min())
+
+    @cached_property
+    def highest(self) -> int:
+        """Returns the highest raw number."""
+        return int(self.frames.max())
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,20 +132,27 @@ def moments(frames: NDArray[np.integer]) -> Moments:
     For two frames `variance` is half the mean squared difference less half the squared difference of the means, as in
     EMVA 1288 release 4; for more it is the same two-way residual over n - 1.
     """
+    return _sums(frames)[0]
+
+
+def _sums(frames: NDArray[np.integer]) -> tuple[Moments, Image | None]:
+    """Returns the moments, and the mean image where it costs nothing more (not for pairs, whose images nobody keeps)."""
     exact = np.float32 if frames.dtype.itemsize <= 2 else np.float64  # differences of 16 bit numbers are whole in either
-    first, n, (rows, columns) = frames[0], len(frames), frames.shape[1:]
-    total = np.subtract(frames[1], first, dtype=exact)
+    n, (rows, columns) = len(frames), frames.shape[1:]
+    first, ones = frames[0].astype(exact), np.ones(columns, exact)
+    total = frames[1].astype(exact) - first
     squares = np.einsum("rc,rc->r", total, total).astype(np.float64)
-    shifts = [0.0, float(total.mean(dtype=np.float64))]
+    shifts = [0.0, float((total @ ones).sum(dtype=np.float64)) / first.size]
     for frame in frames[2:]:
-        difference = np.subtract(frame, first, dtype=exact)
+        difference = frame.astype(exact)
+        difference -= first
         total += difference
         squares += np.einsum("rc,rc->r", difference, difference)
-        shifts.append(float(difference.mean(dtype=np.float64)))
+        shifts.append(float((difference @ ones).sum(dtype=np.float64)) / first.size)
     of_totals = squares if n == 2 else np.einsum("rc,rc->r", total, total)
     by_row = (squares - of_totals / n) / ((n - 1) * columns)
-    frame_means = float(first.mean(dtype=np.float64)) + np.array(shifts)
-    return Moments(
+    frame_means = int(frames[0].sum(axis=1, dtype=np.int64).sum()) / first.size + np.array(shifts)
+    found = Moments(
         mean=float(frame_means.mean()),
         variance=(float(by_row.mean()) - float(np.var(shifts, ddof=1))) * first.size / (first.size - 1),
         variance_error=float(by_row.std(ddof=1) / np.sqrt(rows)),
@@ -143,9 +160,10 @@ def moments(frames: NDArray[np.integer]) -> Moments:
         rows=rows,
         pixels=first.size,
     )
+    return found, None if n == 2 else frames[0] + total / np.float64(n)
 
 
 def clipped_share(level: Level, value: int) -> float:
     """Returns the fraction of a level's raw numbers that equal `value`."""
-    low, high = level.ends
-    return float(np.count_nonzero(level.frames == value) / level.frames.size) if low <= value <= high else 0.0
+    inside = level.lowest <= value <= level.highest
+    return float(np.count_nonzero(level.frames == value) / level.frames.size) if inside else 0.0

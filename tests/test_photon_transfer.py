@@ -8,11 +8,11 @@ from collections import Counter
 
 import numpy as np
 import pytest
+from known_camera import KnownCamera, with_level
 
 from calibration import datasheet, masters
 from calibration.photon_transfer import check, fit, gather, plan
 from calibration.stacks import Level, Sweep, moments
-from known_camera import KnownCamera, with_level
 from optics_sim.design import Sensor
 from optics_sim.errors import PrivcamError
 
@@ -392,5 +392,6 @@ def package_camera(seed: int, side: int = 64, levels: int = 20, stack: int = 24)
         frames = np.stack([camera.grab(one * photons / per_radiance) for _ in range(count)])
         return Level(camera.exposure * 1e-9, photons, frames.astype(np.uint16))
 
-    return Sweep(bits=12, source="simulated", levels=tuple(level(float(p), 2) for p in np.linspace(1.15 * full / levels, 1.15 * full, levels)),
+    light = np.linspace(1.15 * full / levels, 1.15 * full, levels)
+    return Sweep(bits=12, source="simulated", levels=tuple(level(float(photons), 2) for photons in light),
                  darks=(level(0.0, 2),), flat=level(full / 2, stack), dark=level(0.0, stack))
