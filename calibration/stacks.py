@@ -5,7 +5,6 @@ Deliberately not here: judging the frames (`calibration.refusals`) and figures (
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 from optics_sim.measure import Source
 
 Image = NDArray[np.float64]
+BLOCK_PX = 32_768  # pixels worked on at once, so that they stay in the processor's cache
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +84,13 @@ class Sweep:
         many = [(f"{kind} {i}", level) for kind, members in groups for i, level in enumerate(members)]
         return [*many, ("flat stack", self.flat), ("dark stack", self.dark)]
 
+    @cached_property
+    def _dark_by_time(self) -> dict[str, Level]:
+        return {f"{dark.exposure_s:.6e}": dark for dark in reversed(self.darks)}
+
     def dark_of(self, level: Level) -> Level | None:
-        """Returns the dark frames of a level's exposure time, or None."""
-        return next((dark for dark in self.darks if math.isclose(dark.exposure_s, level.exposure_s, rel_tol=1e-6)), None)
+        """Returns the dark frames of a level's exposure time (equal to seven digits), or None."""
+        return self._dark_by_time.get(f"{level.exposure_s:.6e}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -137,30 +141,46 @@ def moments(frames: NDArray[np.integer]) -> Moments:
 
 def _sums(frames: NDArray[np.integer]) -> tuple[Moments, Image | None]:
     """Returns the moments, and the mean image where it costs nothing more (not for pairs, whose images nobody keeps)."""
-    exact = np.float32 if frames.dtype.itemsize <= 2 else np.float64  # differences of 16 bit numbers are whole in either
     n, (rows, columns) = len(frames), frames.shape[1:]
-    first, ones = frames[0].astype(exact), np.ones(columns, exact)
-    total = frames[1].astype(exact) - first
-    squares = np.einsum("rc,rc->r", total, total).astype(np.float64)
-    shifts = [0.0, float((total @ ones).sum(dtype=np.float64)) / first.size]
-    for frame in frames[2:]:
-        difference = frame.astype(exact)
-        difference -= first
-        total += difference
-        squares += np.einsum("rc,rc->r", difference, difference)
-        shifts.append(float((difference @ ones).sum(dtype=np.float64)) / first.size)
-    of_totals = squares if n == 2 else np.einsum("rc,rc->r", total, total)
-    by_row = (squares - of_totals / n) / ((n - 1) * columns)
-    frame_means = int(frames[0].sum(axis=1, dtype=np.int64).sum()) / first.size + np.array(shifts)
+    squares, shifts = np.empty(rows), np.zeros(n)
+    image = np.empty((rows, columns)) if n > 2 else None
+    step = max(BLOCK_PX // columns, 1)
+    for start in range(0, rows, step):
+        block = slice(start, start + step)
+        squares[block], sums, total = _block(frames[:, block])
+        shifts += sums
+        if image is not None:
+            image[block] = frames[0, block] + total / np.float64(n)
+    by_row, shifts = squares / ((n - 1) * columns), shifts / (rows * columns)
+    frame_means = int(frames[0].sum(axis=1, dtype=np.int64).sum()) / (rows * columns) + shifts
     found = Moments(
         mean=float(frame_means.mean()),
-        variance=(float(by_row.mean()) - float(np.var(shifts, ddof=1))) * first.size / (first.size - 1),
+        variance=(float(by_row.mean()) - float(shifts.var(ddof=1))) * rows * columns / (rows * columns - 1),
         variance_error=float(by_row.std(ddof=1) / np.sqrt(rows)),
         frame_means=frame_means,
         rows=rows,
-        pixels=first.size,
+        pixels=rows * columns,
     )
-    return found, None if n == 2 else frames[0] + total / np.float64(n)
+    return found, image
+
+
+def _block(frames: NDArray[np.integer]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.floating]]:
+    """Returns, of frames [n, row, column] less their first: squares about the pixels' means by row, sums by frame, the total."""
+    exact = np.float32 if frames.dtype.itemsize <= 2 else np.float64  # differences of 16 bit numbers are whole in either
+    first, ones = frames[0].astype(exact), np.ones(frames.shape[2], exact)
+    total = frames[1].astype(exact)
+    total -= first
+    squares = np.einsum("rc,rc->r", total, total).astype(np.float64)
+    sums = [0.0, float((total @ ones).sum(dtype=np.float64))]
+    difference = np.empty_like(first)
+    for frame in frames[2:]:
+        np.copyto(difference, frame, casting="unsafe")
+        difference -= first
+        total += difference
+        squares += np.einsum("rc,rc->r", difference, difference)
+        sums.append(float((difference @ ones).sum(dtype=np.float64)))
+    of_total = squares if len(frames) == 2 else np.einsum("rc,rc->r", total, total)
+    return squares - of_total / len(frames), np.array(sums), total
 
 
 def clipped_share(level: Level, value: int) -> float:
