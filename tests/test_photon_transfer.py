@@ -122,6 +122,15 @@ def _bend(frames):
     return np.clip(np.rint(CAMERA.black_dn + light * (1 - 0.05 * light / 1000)), 0, 1023).astype(np.uint16)
 
 
+def test_rounding_is_taken_off_the_dark_noise():
+    camera = KnownCamera(gain=0.2, dark_noise_e=3.0, side=64)  # 0.6 DN: rounding adds 11 %
+    result = fitted(camera.sweep(seed=7, levels=15))
+    low, high = result["dark noise"].interval
+    assert low <= camera.dark_noise_e <= high
+    assert high - low < 0.08 * camera.dark_noise_e
+    assert high < result["dark noise dn"].value / camera.gain
+
+
 def test_dark_noise_under_the_rounding_is_a_bound():
     result = fitted(KnownCamera(dark_noise_e=0.8, dsnu_e=1.0).sweep(seed=2))
     assert result["dark noise"].interval[0] == 0
