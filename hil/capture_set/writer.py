@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -136,7 +137,8 @@ class CaptureWriter:
         try:
             return Entry(number=self._number, session=self._session, index=frame.index, timestamp_s=frame.timestamp_s,
                          settings=frame.settings, temperature_c=frame.temperature_c, stimulus=frame.stimulus, sensor=frame.sensor,
-                         source=frame.source, replayed=frame.replayed, metadata=frame.metadata,
+                         source=frame.source, replayed=frame.replayed,
+                         metadata=json.loads(json.dumps(frame.metadata, allow_nan=False)),
                          sha256=sha256).sealed(self._seal)
         except (TypeError, ValueError) as error:
             raise PrivcamError("what a frame says of itself cannot be written down", got=str(error), allowed="finite JSON") from None
