@@ -6,6 +6,7 @@ the file again. Deliberately not here: any other kind of array (numpy reads thes
 
 from __future__ import annotations
 
+import hashlib
 import struct
 
 import numpy as np
@@ -25,6 +26,11 @@ def npy_bytes(raw: NDArray[np.uint16]) -> bytes:
 def npy_size(shape: tuple[int, int]) -> int:
     """Returns the bytes of the NPY file of a frame of that shape."""
     return len(_header(shape)) + 2 * shape[0] * shape[1]
+
+
+def npy_digest(raw: NDArray[np.uint16]) -> str:
+    """Returns the hexadecimal SHA-256 of a frame's NPY file."""
+    return hashlib.sha256(npy_bytes(raw)).hexdigest()
 
 
 def raw_of(data: bytes, shape: tuple[int, int]) -> NDArray[np.uint16]:
