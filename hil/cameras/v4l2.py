@@ -8,6 +8,7 @@ let pass after a change instead.
 
 from __future__ import annotations
 
+import select
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType, TracebackType
@@ -46,10 +47,11 @@ class V4l2Camera:
     `black_level_dn` is measured or from a data sheet: V4L2 does not say. `gain_1_code` is the value of the driver's gain control
     at which the analogue gain is 1 (gain is then proportional to it); None leaves the control alone, and the gain is called 1.
     After a change of settings `settling_frames` frames are let pass: more than the driver's buffers hold.
+    A frame that does not come within `patience_s` never does.
     """
 
     def __init__(self, device: Path, *, sensor: str, shape: tuple[int, int], pixel_format: str, black_level_dn: float,
-                 gain_1_code: int | None = None, settling_frames: int = 6) -> None:
+                 gain_1_code: int | None = None, settling_frames: int = 6, patience_s: float = 10.0) -> None:
         if pixel_format not in FORMATS:
             raise PrivcamError("not a raw pixel format", got=pixel_format, allowed=sorted(FORMATS),
                                todo="a camera that gives only YUYV or MJPEG gives no raw numbers: take another")
@@ -58,6 +60,7 @@ class V4l2Camera:
         self._info = CameraInfo.model_validate({
             "name": str(device), "sensor": sensor, "shape": shape, "bit_depth": form.bits, "black_level_dn": black_level_dn,
             "cfa": form.cfa, "source": "physical"})
+        self._patience_s = patience_s
         self._device: Any = None
         self._stream: Any = None
         self._frames: Iterator[Any] = iter(())
@@ -99,14 +102,14 @@ class V4l2Camera:
         check_count(count)
         applied = self._apply(settings)
         for _ in range(count):
-            yield self._frame(next(self._frames), applied)
+            yield self._frame(self._next(), applied)
 
     def _apply(self, asked: CaptureSettings) -> CaptureSettings:
         if self._applied is not None and self._applied[0] == asked:
             return self._applied[1]
         if self._gain_1_code is None and asked.analogue_gain != 1:
             raise PrivcamError("the camera cannot amplify so", got=asked.analogue_gain, allowed=1, todo="give gain_1_code")
-        controls = self._device.controls
+        controls = self._controls()
         if _EXPOSURE_AUTO in controls:
             controls[_EXPOSURE_AUTO].value = _MANUAL
         exposure_s = self._set(_EXPOSURE_ABSOLUTE, asked.exposure_s / _EXPOSURE_UNIT_S) * _EXPOSURE_UNIT_S
@@ -116,13 +119,23 @@ class V4l2Camera:
             gain = self._set(control, asked.analogue_gain * self._gain_1_code) / self._gain_1_code
         applied = CaptureSettings(exposure_s=exposure_s, analogue_gain=gain)
         for _ in range(self._settling_frames):
-            next(self._frames)
+            self._next()
         self._applied = (asked, applied)
         return applied
 
+    def _controls(self) -> dict[int, Any]:
+        """Returns the controls by number; linuxpy looks for them when it is asked for all."""
+        return dict(self._device.controls.items())
+
+    def _next(self) -> Any:
+        """Returns what the driver took next; PrivcamError where nothing comes in time."""
+        if not select.select([self._device.fileno()], [], [], self._patience_s)[0]:
+            raise PrivcamError("no frame comes from the camera", got=f"nothing for {self._patience_s:g} s", todo="look after its cable")
+        return next(self._frames)
+
     def _set(self, number: int, value: float) -> int:
         """Returns what a control has after it was set; PrivcamError where the camera has none or not that far."""
-        controls = self._device.controls
+        controls = self._controls()
         if number not in controls:
             raise PrivcamError("the camera has no such control", got=hex(number), allowed=sorted(map(hex, controls)))
         control = controls[number]

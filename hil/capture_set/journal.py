@@ -18,7 +18,7 @@ from optics_sim.frame import CameraInfo, CaptureSettings
 from optics_sim.measure import Source
 from optics_sim.plain import Plain
 
-SCHEMA = 1
+SCHEMA: Literal[1] = 1
 Kind = Literal["missing", "changed", "cut", "duplicate", "foreign"]
 
 
