@@ -28,7 +28,8 @@ CAMERA = CameraInfo(name="test", sensor="test", shape=SHAPE, bit_depth=16, black
 
 def frame(number: int) -> Frame:
     raw = np.random.default_rng(number).integers(0, 65536, SHAPE).astype(np.uint16)
-    return Frame(raw=raw, settings=CaptureSettings(exposure_s=0.01), timestamp_s=number / 10, source="simulated", index=number, sensor="test")
+    return Frame(raw=raw, settings=CaptureSettings(exposure_s=0.01), timestamp_s=number / 10, source="simulated", index=number,
+                 sensor="test")
 
 
 def write(folder: Path, total: int, done: int, maker: type[CaptureWriter]) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from camera_contract import CameraBench, CameraContract
+
 from hil.cameras.replay import ReplayCamera
 from hil.cameras.simulated import SimulatedCamera, Timing
 from hil.cameras.world import SimulatedRig, World

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from camera_contract import CameraBench, CameraContract
+
 from hil.cameras.folder import FolderCamera, Unsaid
 from hil.cameras.raw_files import read_raw, read_tags, write_dng, write_tiff
 from optics_sim.errors import PrivcamError

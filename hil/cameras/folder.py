@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 from hil.cameras.raw_files import SUFFIXES, RawFile, read_raw, read_tags
@@ -101,5 +102,5 @@ class FolderCamera:
 
 def _indices(files: list[Path]) -> list[int]:
     numbers = [int(found[0]) for file in files if (found := re.search(r"\d+$", file.stem))]
-    rising = len(numbers) == len(files) and all(one < other for one, other in zip(numbers, numbers[1:], strict=False))
+    rising = len(numbers) == len(files) and all(one < other for one, other in pairwise(numbers))
     return numbers if rising else list(range(len(files)))

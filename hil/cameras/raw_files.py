@@ -2,7 +2,8 @@
 
 A file written here carries the whole frame (settings, source, hash) as JSON in its `ImageDescription`, and gives it back as it
 was. Of other programs' files the tags of TIFF, EXIF and DNG are read. tifffile reads planes of whole
-bytes, uncompressed or deflated; any other DNG needs rawpy (LibRaw). Deliberately not here: demosaicing, or any other change to a raw number.
+bytes, uncompressed or deflated; any other DNG needs rawpy (LibRaw). Deliberately not here:
+demosaicing, or any other change to a raw number.
 """
 
 from __future__ import annotations
@@ -74,8 +75,10 @@ def read_tags(file: Path) -> RawFile:
         page = _raw_page(tiff, file)
         white = _number(page, 50717)
         entry, camera = _own(tiff.pages[0].description, file)
-        return RawFile(file, (page.imagelength, page.imagewidth), int(white).bit_length() if white else page.bitspersample,
-                       _cfa(page, file), _number(page, 50714), _settings(tiff.pages[0]), str(_tag(tiff.pages[0], 50708) or ""), entry, camera)
+        bit_depth = int(white).bit_length() if white else page.bitspersample
+        model = str(_tag(tiff.pages[0], 50708) or "")
+        return RawFile(file, (page.imagelength, page.imagewidth), bit_depth, _cfa(page, file), _number(page, 50714),
+                       _settings(tiff.pages[0]), model, entry, camera)
 
 
 def read_raw(said: RawFile) -> NDArray[np.uint16]:
@@ -118,7 +121,8 @@ def _rational(value: float) -> tuple[int, int]:
 
 def _raw_page(tiff: Any, file: Path) -> Any:
     pages = [page for top in tiff.pages for page in (top, *(top.pages or ()))]
-    raw = [page for page in pages if page.photometric in (_MINISBLACK, _CFA, _LINEAR_RAW) and page.samplesperpixel == 1 and page.bitspersample <= 16]
+    single = [page for page in pages if page.samplesperpixel == 1 and page.bitspersample <= 16]
+    raw = [page for page in single if page.photometric in (_MINISBLACK, _CFA, _LINEAR_RAW)]
     mosaics = [page for page in raw if page.photometric == _CFA]
     if not raw:
         raise PrivcamError("a file without a raw plane", got=f"{file}: {[(p.shape, str(p.dtype)) for p in pages]}",

@@ -73,7 +73,8 @@ class SimulatedCamera:
         self._design, self._world, self._generator = design, world, generator
         self._timing = timing or Timing()
         self._optics = PrivacyCamera.from_design(design)
-        self._asked = self._timing.applied(CaptureSettings(exposure_s=design.exposure.exposure_s, analogue_gain=design.exposure.analogue_gain))
+        exposure = design.exposure
+        self._asked = self._timing.applied(CaptureSettings(exposure_s=exposure.exposure_s, analogue_gain=exposure.analogue_gain))
         self._applied, self._settling, self._index = self._asked, 0, -1
         top, left, rows, columns = design.readout.crop
         sensor = design.sensor

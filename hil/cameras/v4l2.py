@@ -35,7 +35,8 @@ class PixelFormat(NamedTuple):
 
 
 FORMATS = {
-    "GREY": PixelFormat(8, 1, "mono"), "Y10": PixelFormat(10, 2, "mono"), "Y12": PixelFormat(12, 2, "mono"), "Y16": PixelFormat(16, 2, "mono"),
+    "GREY": PixelFormat(8, 1, "mono"), "Y10": PixelFormat(10, 2, "mono"), "Y12": PixelFormat(12, 2, "mono"),
+    "Y16": PixelFormat(16, 2, "mono"),
     **{f"S{cfa.upper()}{bits}": PixelFormat(bits, 1 if bits == 8 else 2, cfa)
        for cfa in ("rggb", "bggr", "grbg", "gbrg") for bits in (8, 10, 12, 16)},
 }
@@ -85,7 +86,7 @@ class V4l2Camera:
             given = self._stream.get_format()
             if (given.height, given.width, given.pixel_format.name) != (rows, columns, self._format):
                 raise PrivcamError("the camera has no such format", got=f"{given.height} x {given.width} {given.pixel_format.name}",
-                                   allowed=f"{rows} x {columns} {self._format}", todo="ask for one that `v4l2-ctl --list-formats-ext` shows")
+                                   allowed=f"{rows} x {columns} {self._format}", todo="see v4l2-ctl --list-formats-ext")
             self._stream.open()
             self._frames = iter(self._stream)
         except BaseException:
@@ -140,7 +141,8 @@ class V4l2Camera:
             raise PrivcamError("the camera has no such control", got=hex(number), allowed=sorted(map(hex, controls)))
         control = controls[number]
         if not control.minimum <= round(value) <= control.maximum:
-            raise PrivcamError("the camera cannot do this", got=f"{control.name} {value:g}", allowed=f"{control.minimum} to {control.maximum}")
+            raise PrivcamError("the camera cannot do this", got=f"{control.name} {value:g}",
+                               allowed=f"{control.minimum} to {control.maximum}")
         control.value = round(value)
         return int(control.value)
 
@@ -155,7 +157,8 @@ def pixels(data: bytes, pixel_format: str, shape: tuple[int, int], row_bytes: in
     form = FORMATS[pixel_format]
     rows, columns = shape
     if row_bytes < columns * form.bytes or len(data) < rows * row_bytes:
-        raise PrivcamError("a frame that was cut", got=f"{len(data)} bytes, rows of {row_bytes}", allowed=f"{rows} rows of {columns * form.bytes}")
+        raise PrivcamError("a frame that was cut", got=f"{len(data)} bytes, rows of {row_bytes}",
+                           allowed=f"{rows} rows of {columns * form.bytes}")
     lines = np.frombuffer(data, np.uint8, rows * row_bytes).reshape(rows, row_bytes)[:, : columns * form.bytes]
     return np.ascontiguousarray(lines).view("<u2" if form.bytes == 2 else np.uint8).astype(np.uint16)
 

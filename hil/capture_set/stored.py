@@ -6,8 +6,8 @@ Deliberately not here: writing (`writer.py`), and the packed file itself (`packe
 from __future__ import annotations
 
 import hashlib
-from fnmatch import fnmatch
 from collections.abc import Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Protocol
 
