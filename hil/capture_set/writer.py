@@ -60,6 +60,7 @@ class CaptureWriter:
             (folder / JOURNAL).write_bytes(b"")
             header = Header(camera=camera, created=clock(), design=design).sealed()
             _write_header(folder, header)
+            _sync_folder(folder.parent)
             return cls(folder, header, lock, ())
 
     @classmethod
