@@ -6,15 +6,10 @@ import dataclasses
 import functools
 
 import numpy as np
-import torch
 
 from firmware_export.build import GraphBuilder
 from firmware_export.graph import Operator, Tensor
-from firmware_export.quantise import quantised
 from optics_sim.encoders.bdq_int import integer_thresholds, integer_weights
-from optics_sim.encoders.obfuscator import Obfuscator
-from optics_sim.encoding import ObfuscatorEncoder
-from optics_sim.learning.trace import traced
 
 EXTREME_ZERO_POINTS = (-128, 127, 0, 3)
 
@@ -182,6 +177,13 @@ def obfuscator(seed, size=(200, 320)):
 
     Its steps are chosen by drawn frames, so that every layer uses its numbers: codes of one value would be equal anywhere.
     """
+    import torch  # here: the other networks are made without it
+
+    from firmware_export.quantise import quantised
+    from optics_sim.encoders.obfuscator import Obfuscator
+    from optics_sim.encoding import ObfuscatorEncoder
+    from optics_sim.learning.trace import traced
+
     drawn = np.random.default_rng(seed).integers(-128, 128, (5, *size)).astype(np.int8)
     module = Obfuscator(ObfuscatorEncoder(seed=seed)).plain(size)
     return quantised(traced(module, torch.zeros(1, 1, *size), name="obfuscator"), drawn, design="0bf05ca7").graph
