@@ -1,1 +1,1 @@
-"""Measures a real camera and returns the as-built design. Empty for now: `plan` and `fit` join here."""
+"""Measures a real camera and returns the as-built design. `photon_transfer` measures the sensor."""

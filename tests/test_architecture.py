@@ -34,6 +34,7 @@ def test_import_contracts_are_kept() -> None:
 
 @pytest.mark.parametrize("module", [
     "optics_sim.design", "optics_sim.frame", "optics_sim.measure", "optics_sim.run", "optics_sim.errors", "calibration",
+    "calibration.photon_transfer", "calibration.masters", "calibration.datasheet",
     "hil.cli", "hil.verbs.doctor", "hil.verbs.lineage", "hil.verbs.sensors", "hil.verbs.study", "hil.verbs.design",
     "hil.verbs.table", "hil.verbs.snapshot", "hil.verbs.export", "firmware_export.masks.export", "firmware_export.masks.rules",
     "optics_sim.encoding", "optics_sim.encoders.bdq_int", "optics_sim.encoders.cost",
@@ -41,6 +42,7 @@ def test_import_contracts_are_kept() -> None:
     "firmware_export.int8", "firmware_export.tflite", "firmware_export.c_code", "firmware_export.c_host", "firmware_export.bdq_graph",
     "firmware_export.golden", "firmware_export.tflite_encoder", "hil.devices.host_encoder", "firmware_export.quantise",
     "firmware_export.package", "optics_sim.network_folding", "optics_sim.network_scales",
+    "hil.capture_set.writer", "hil.capture_set.packed", "hil.cameras.world", "hil.cameras.replay", "hil.cameras.folder", "hil.cameras.v4l2",
 ])
 def test_light_modules_never_load_torch(module: str) -> None:
     answer = _python(f"import sys, {module}; raise SystemExit(any(m in sys.modules for m in ('torch', 'matplotlib')))")

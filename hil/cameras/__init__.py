@@ -1,0 +1,1 @@
+"""Cameras: a simulated world, stored frames, files of other programs, and a sensor on a wire."""

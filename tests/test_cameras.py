@@ -1,0 +1,212 @@
+"""The simulated camera answers to its world as a camera does, and every camera keeps the contract."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from camera_contract import CameraBench, CameraContract
+
+from hil.cameras.replay import ReplayCamera
+from hil.cameras.simulated import SimulatedCamera, Timing
+from hil.cameras.world import SimulatedRig, World
+from hil.capture_set.stored import CaptureSet
+from hil.capture_set.writer import CaptureWriter
+from hil.protocols import Camera, Rig, Stimulus
+from optics_sim.design import CameraDesign, PinholePattern
+from optics_sim.errors import PrivcamError
+from optics_sim.frame import CaptureSettings
+from optics_sim.learning.pipeline import start_design
+from optics_sim.sensor.readout import bayer_planes, readout_of_crop
+
+SHORT = CaptureSettings(exposure_s=0.004)
+LONG = CaptureSettings(exposure_s=0.008, analogue_gain=2)
+NEVER = CaptureSettings(exposure_s=100)
+ERRORS = 5.0  # standard errors
+
+
+@pytest.fixture(scope="module")
+def design() -> CameraDesign:
+    """A pinhole on 31 x 31 scene pixels; small bins keep the raw frame at 64 x 64."""
+    made = start_design(PinholePattern(), (31, 31), (16, 16), bin_px=4)
+    return made.replace(**{"exposure.white_photons_per_px_s": 5e7, "optics.propagation": "geometric"})
+
+
+def simulated(design: CameraDesign, seed: int = 0, **world) -> tuple[SimulatedCamera, World]:
+    there = World(**{"scene": np.full((31, 31), 0.5)} | world)
+    return SimulatedCamera(design, there, generator=torch.Generator().manual_seed(seed)), there
+
+
+def signal(camera: Camera, settings: CaptureSettings, count: int = 4) -> float:
+    frames = list(camera.capture(settings, count))
+    return float(np.mean([frame.raw for frame in frames])) - camera.info.black_level_dn
+
+
+def filled(folder: Path, camera: Camera) -> CaptureSet:
+    with CaptureWriter.create(folder, camera.info, clock=lambda: "then") as writer:
+        for settings in (SHORT, LONG):
+            for frame in camera.capture(settings, 5):
+                writer.add(frame)
+        return writer.close()
+
+
+class TestSimulatedCamera(CameraContract):
+    @pytest.fixture
+    def bench(self, design: CameraDesign) -> CameraBench:
+        camera, _ = simulated(design, 3, drop_probability=0.5)
+        return CameraBench(camera, (SHORT, LONG), False, NEVER)
+
+
+class TestReplayCamera(CameraContract):
+    @pytest.fixture
+    def bench(self, design: CameraDesign, tmp_path: Path) -> CameraBench:
+        camera, _ = simulated(design, 3, drop_probability=0.5)
+        return CameraBench(ReplayCamera(filled(tmp_path / "set", camera)), (SHORT, LONG), True, NEVER)
+
+
+# --- the simulated camera -------------------------------------------------------------------------
+def test_the_signal_follows_exposure_gain_light_and_scene(design) -> None:
+    camera, world = simulated(design)
+    once = signal(camera, SHORT)
+    assert once > 80
+    assert signal(camera, CaptureSettings(exposure_s=0.008)) == pytest.approx(2 * once, rel=0.02)
+    assert signal(camera, CaptureSettings(exposure_s=0.004, analogue_gain=2)) == pytest.approx(2 * once, rel=0.02)
+    world.light = 0.5
+    assert signal(camera, SHORT) == pytest.approx(0.5 * once, rel=0.02)
+    world.scene = np.zeros((31, 31))
+    assert signal(camera, SHORT) == pytest.approx(0, abs=1)
+    world.light, world.scene = 1e4, np.ones((31, 31))
+    assert signal(camera, LONG) == 2**camera.info.bit_depth - 1 - camera.info.black_level_dn
+
+
+def test_noise_is_shot_noise(design) -> None:
+    """Twice the light has twice the variance; and the variance per signal is the gain, which doubles with it."""
+    camera, _ = simulated(design, scene=np.full((31, 31), 0.25))
+
+    def variance_per_signal(settings: CaptureSettings) -> float:
+        one, other = (frame.raw.astype(float) for frame in camera.capture(settings, 2))
+        read_dn2 = (design.sensor.read_noise_e**2 + design.sensor.row_noise_e**2) * (
+            design.sensor.gain_dn_per_e * settings.analogue_gain)**2 + 1 / 12
+        return ((one - other).var() / 2 - read_dn2) / ((one + other).mean() / 2 - camera.info.black_level_dn)
+
+    error = ERRORS * (2 / 64**2) ** 0.5
+    assert variance_per_signal(SHORT) == pytest.approx(design.sensor.gain_dn_per_e, rel=error)
+    assert variance_per_signal(CaptureSettings(exposure_s=0.008)) == pytest.approx(design.sensor.gain_dn_per_e, rel=error)
+    assert variance_per_signal(LONG) == pytest.approx(2 * design.sensor.gain_dn_per_e, rel=error)
+
+
+def test_darkness_grows_with_temperature_and_time(design) -> None:
+    camera, world = simulated(design, scene=np.zeros((31, 31)))
+    second = CaptureSettings(exposure_s=1.0, analogue_gain=8)
+    rate = design.sensor.dark_current_e_per_s * design.sensor.gain_dn_per_e * 8
+    gained = []
+    for temperature_c in (25.0, 43.0):
+        world.temperature_c = temperature_c
+        gained.append(signal(camera, second) - signal(camera, CaptureSettings(exposure_s=0.001, analogue_gain=8)))
+        assert next(camera.capture(second, 1)).temperature_c == temperature_c
+    assert gained == pytest.approx([rate, 8 * rate], rel=0.1)
+
+
+def test_it_is_the_design_s_camera(design) -> None:
+    """The readout of a frame shows the scene upright, where a pinhole puts it: the wire's order and the crop are right."""
+    scene = np.zeros((31, 31))
+    scene[10:13, 18:21] = 1.0
+    camera, _ = simulated(design, scene=scene)
+    frame = next(camera.capture(SHORT, 1))
+    spec = design.readout.model_copy(update={"shift": 4})
+    bright = np.argwhere(readout_of_crop(frame.raw, spec, design.sensor.cfa) > 0)
+    assert bright.tolist() == [[row, column] for row in (2, 3, 4) for column in (10, 11, 12)]
+    assert np.argwhere(readout_of_crop(frame.raw[::-1, ::-1], spec, design.sensor.cfa) > 0).tolist() != bright.tolist()
+
+
+@pytest.mark.parametrize("shift", [(0, 0), (1, 0), (0, 1), (1, 1)])
+def test_colours_lie_where_the_camera_says(design, shift: tuple[int, int]) -> None:
+    top, left, rows, columns = design.readout.crop
+    moved = design.replace(**{"readout.crop": (top + shift[0], left + shift[1], rows, columns)})
+    camera, _ = simulated(moved)
+    planes = bayer_planes(next(camera.capture(SHORT, 1)).raw, camera.info.cfa)
+    red, green, blue = design.sensor.quantum_efficiency
+    seen = {name: plane.mean() - camera.info.black_level_dn for name, plane in planes.items()}
+    assert seen["red"] / seen["green_r"] == pytest.approx(red / green, rel=0.05)
+    assert seen["blue"] / seen["green_b"] == pytest.approx(blue / green, rel=0.05)
+
+
+def test_new_settings_take_their_frames_and_these_are_never_given(design) -> None:
+    camera, world = simulated(design, settling_frames=3)
+    first = next(camera.capture(SHORT, 1))
+    dark = next(camera.capture(SHORT, 1))
+    second = next(camera.capture(LONG, 1))
+    assert (dark.index - first.index, second.index - dark.index) == (1, 4)
+    assert second.raw.mean() - 256 == pytest.approx(4 * (first.raw.mean() - 256), rel=0.05)
+    assert world.time_s == second.timestamp_s
+
+
+def test_time_passes_and_a_moving_scene_is_seen_when_it_is(design) -> None:
+    slept: list[float] = []
+    camera, world = simulated(design, scene=lambda time_s: np.full((31, 31), time_s), delay_s=0.25, sleep=slept.append)
+    first, second = camera.capture(CaptureSettings(exposure_s=0.01), 2)
+    assert second.timestamp_s - first.timestamp_s == pytest.approx(0.25 + Timing().shortest_frame_s)
+    assert sum(slept) == pytest.approx(world.time_s)
+    ratio = (second.raw.mean() - 256) / (first.raw.mean() - 256)
+    assert ratio == pytest.approx((second.timestamp_s - 0.005) / (first.timestamp_s - 0.005), rel=0.05)
+
+
+def test_lost_frames_leave_gaps_and_a_dead_line_is_told(design) -> None:
+    camera, world = simulated(design)
+    frames = camera.capture(SHORT, 3)
+    first = next(frames)
+    world.drop_next = 2
+    assert next(frames).index - first.index == 3
+    assert next(frames).index - first.index == 4
+    world.drop_probability = 1.0
+    with pytest.raises(PrivcamError, match="no frame comes"):
+        next(camera.capture(SHORT, 1))
+
+
+def test_the_same_generator_gives_the_same_frames(design) -> None:
+    one, same, other = (next(simulated(design, seed)[0].capture(SHORT, 1)).raw for seed in (1, 1, 2))
+    np.testing.assert_array_equal(one, same)
+    assert (one != other).any()
+
+
+def test_settings_are_the_sensor_s_steps() -> None:
+    timing = Timing()
+    applied = timing.applied(CaptureSettings(exposure_s=0.0123456, analogue_gain=3.3))
+    assert applied.exposure_s == pytest.approx(617 * 20e-6) and applied.analogue_gain == pytest.approx(256 / 78)
+    assert timing.applied(applied) == applied
+    for wrong in (CaptureSettings(exposure_s=1e-6), CaptureSettings(exposure_s=11), CaptureSettings(exposure_s=1, analogue_gain=0.5),
+                  CaptureSettings(exposure_s=1, analogue_gain=17)):
+        with pytest.raises(PrivcamError, match="cannot"):
+            timing.applied(wrong)
+
+
+def test_a_rig_changes_the_world(design) -> None:
+    camera, world = simulated(design)
+    rig: Rig = SimulatedRig(world)
+    rig.show(Stimulus("black", np.zeros((31, 31))))
+    assert signal(camera, SHORT) == pytest.approx(0, abs=1)
+    rig.show(Stimulus("white", np.ones((31, 31))))
+    assert signal(camera, SHORT) > 100
+
+
+# --- replay ---------------------------------------------------------------------------------------
+def test_a_replayed_frame_is_the_stored_one_but_for_saying_so(design, tmp_path: Path) -> None:
+    camera, _ = simulated(design)
+    stored = filled(tmp_path / "set", camera)
+    for frame, original in zip(ReplayCamera(stored).capture(LONG, 5), list(stored)[5:], strict=True):
+        assert frame.replayed and not original.replayed
+        assert {**vars(frame), "raw": 0, "replayed": 0} == {**vars(original), "raw": 0, "replayed": 0}
+        np.testing.assert_array_equal(frame.raw, original.raw)
+
+
+def test_replay_never_makes_a_frame_up(design, tmp_path: Path) -> None:
+    camera, _ = simulated(design)
+    replay = ReplayCamera(filled(tmp_path / "set", camera))
+    list(replay.capture(SHORT, 3))
+    with pytest.raises(PrivcamError, match=r"2 of them; all that follow: 0.004 s at gain 1, 0.008 s at gain 2"):
+        next(replay.capture(SHORT, 3))
+    list(replay.capture(LONG, 1))
+    with pytest.raises(PrivcamError, match="too few"):
+        next(replay.capture(SHORT, 1))
