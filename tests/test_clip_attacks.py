@@ -16,7 +16,7 @@ from optics_sim.attacks.judge import Judges
 from optics_sim.clip_experiment import ClipExperiment
 from optics_sim.encoders.factory import encode, encoder_module
 from optics_sim.encoders.running_sum import running_sum
-from optics_sim.encoding import BdqEncoder, BlurEncoder, Encoder, ReadoutEncoder
+from optics_sim.encoding import BdqEncoder, BlurEncoder, DegraderEncoder, Encoder, ReadoutEncoder
 from optics_sim.learning import checkpoint as store
 from optics_sim.learning.clip_cohort import ClipCohort
 from optics_sim.learning.clip_pipeline import clip_design
@@ -177,6 +177,19 @@ def test_the_game_moves_sigma_and_thresholds_and_resumes_to_the_same_bits(tmp_pa
     store.save(tmp_path / "half", half.state())
     train(encoder_game(resumed, codes, plan, 0), checkpoint=tmp_path / "half")
     assert resumed.to_spec() == after
+
+
+def test_an_encoder_that_stands_still_lets_the_others_learn_first() -> None:
+    codes = as_codes(people(2, 1))
+    encoder = encoder_module(DegraderEncoder(width=4, blocks=1))
+    game = encoder_game(encoder, codes, QUICK.training.model_copy(update={"epochs": 2}), 0, still_epochs=1)
+    assert encoder(codes.values, hard=False).sub((codes.values + 128) / 17).abs().max() < 1e-4  # it begins as the frame
+    networks = [next(player.modules[-1].parameters()) for player in game.players]
+    for moves in (False, True):
+        before = [value.detach().clone() for value in (*encoder.parameters(), *networks)]
+        game.run_epoch()
+        changed = [not torch.equal(*pair) for pair in zip(before, (*encoder.parameters(), *networks), strict=True)]
+        assert any(changed[: -len(networks)]) == moves and all(changed[-len(networks) :])
 
 
 def test_the_encoders_loss_is_the_papers() -> None:

@@ -34,8 +34,11 @@ class Degrader(KeptWeights):
                                   *_layer(2 * width, 4 * width, stride=2))
         self.middle = nn.Sequential(*(_Residual(4 * width) for _ in range(spec.blocks)))
         self.at_half = nn.Sequential(*_layer(4 * width, 2 * width))
-        self.at_full = nn.Sequential(*_layer(2 * width, width), nn.Conv2d(width, 1, 9, padding=4))
+        self.at_full = nn.Sequential(*_layer(2 * width, width), last := nn.Conv2d(width, 1, 9, padding=4))
         self.start("degrader")
+        if spec.file is None:  # it begins as the frame itself: there is something to recognise, and something to hide
+            for parameter in last.parameters():
+                nn.init.zeros_(parameter)
 
     def forward(self, codes: Tensor, *, generator: torch.Generator | None = None, hard: bool = True) -> Tensor:
         """Returns codes 0..levels - 1 of readout codes [..., h, w], same shape; hard ones whole, with a gradient straight

@@ -19,6 +19,8 @@ from optics_sim.learning.seeds import torch_generator
 from optics_sim.learning.train import OnEpoch, train
 from optics_sim.sensor import presets
 
+STILL_SHARE = 0.25
+"""Of the epochs: while an encoder with a network of its own stays the picture that it begins as, and the others learn."""
 FOCAL_LENGTH_M, APERTURE_M, SCENE_TO_LENS_M = 6e-3, 2e-3, 3.0
 
 
@@ -58,7 +60,9 @@ def learned_encoder(design: CameraDesign, cohort: ClipCohort, experiment: ClipEx
     checkpoint, first = folder / "training.part.safetensors", folder / "pictures.part.safetensors"
     if isinstance(encoder, Obfuscator):
         train(picture_game(encoder, codes, experiment.training, experiment.seed), checkpoint=first)
-    train(encoder_game(encoder, codes, experiment.training, experiment.seed), checkpoint=checkpoint, on_epoch=on_epoch)
+    still = int(STILL_SHARE * experiment.training.epochs) if isinstance(encoder, KeptWeights) else 0
+    game = encoder_game(encoder, codes, experiment.training, experiment.seed, still_epochs=still)
+    train(game, checkpoint=checkpoint, on_epoch=on_epoch)
     if isinstance(encoder, KeptWeights):
         encoder.save(folder / "encoder.safetensors")
     trained = PrivacyCamera(design, encoder=encoder).to_design()

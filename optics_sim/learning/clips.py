@@ -179,9 +179,11 @@ class _Sides:
     target: ClipNetwork
     adversaries: list[_Adversary]
     plan: ClipTraining
+    settled: Callable[[], bool]
 
     def hide(self, batch: Clips, drawn: torch.Generator) -> Losses:
-        seen = self.encoder(batch.values, hard=False)
+        with torch.set_grad_enabled(self.settled()):
+            seen = self.encoder(batch.values, hard=False)
         frames = [random_frames(adversary.view(self.encoder, seen), 1, drawn) for adversary in self.adversaries]
         with half_where_asked(self.plan, seen):
             scores = self.target(seen).float()
@@ -207,12 +209,12 @@ class _Sides:
             adversary.network.standardise.measure(adversary.view(self.encoder, seen))
 
 
-def encoder_game(encoder: nn.Module, codes: Clips, plan: ClipTraining, seed: int) -> Game[Clips]:
+def encoder_game(encoder: nn.Module, codes: Clips, plan: ClipTraining, seed: int, *, still_epochs: int = 0) -> Game[Clips]:
     """Returns the game that trains an encoder on readout codes, with its own recogniser, against its adversaries.
 
     Encoder E and recogniser T minimise XE(T) - alpha * H(P), H the entropy of what adversary P says of one drawn frame
-    (the mean over adversaries where there are several); P minimises XE(P) on a drawn frame. An adversary on running sums
-    is ours.
+    (the mean over adversaries where there are several); P minimises XE(P) on a drawn frame. For the first `still_epochs` E stays
+    as it is, and T and P learn what there is to see. An adversary on running sums is ours.
 
     Reference: Kumawat and Nagahara, ECCV 2022; several adversaries and restarts: Wu et al., ECCV 2018.
     """
@@ -222,7 +224,7 @@ def encoder_game(encoder: nn.Module, codes: Clips, plan: ClipTraining, seed: int
     views = [sees for sees in plan.adversary_sees for _ in range(plan.adversaries)]
     adversaries = [_Adversary(frame_recogniser(plan.adversary, people, torch_generator(seed, "game", "adversary", number)).to(device), sees)
                    for number, sees in enumerate(views)]
-    sides = _Sides(encoder, target, adversaries, plan)
+    sides = _Sides(encoder, target, adversaries, plan, lambda: game.epoch >= still_epochs)
     learned = [parameter for parameter in encoder.parameters() if parameter.requires_grad]
     moves = [descent(target, plan), torch.optim.Adam(learned, plan.encoder_learning_rate)]
     players = [Player("camera", [encoder, target], sides.hide, moves, prepare=lambda: sides.measure(codes.values[: 2 * EVALUATION_CLIPS]))]
@@ -230,7 +232,8 @@ def encoder_game(encoder: nn.Module, codes: Clips, plan: ClipTraining, seed: int
         network = adversary.network
         players.append(Player(f"adversary{number}", [network], partial(sides.seek, adversary), [descent(network, plan)],
                               restart_epochs=plan.restart_epochs, fresh=partial(initialise, network)))
-    return Game(players, dealt(codes, plan), batches(codes, plan), plan.epochs, torch_generator(seed, "game", device=device))
+    game = Game(players, dealt(codes, plan), batches(codes, plan), plan.epochs, torch_generator(seed, "game", device=device))
+    return game
 
 
 def picture_game(encoder: nn.Module, codes: Clips, plan: ClipTraining, seed: int) -> Game[Clips]:
