@@ -79,9 +79,10 @@ def _sweep(rows: Rows) -> Table:
 
 def cost_table(rows: Rows) -> Table:
     """Returns the table of parameters and operations, beside published ones."""
-    body: list[list[Cell]] = [[label, measure(group, "parameters"), measure(group, "operations_paper"), measure(group, "operations")]
+    counts = ("parameters", "operations_paper", "operations")
+    body: list[list[Cell]] = [[label, *(round(measure(group, name).value or 0) for name in counts)]
                               for label, group in cameras(rows) if group[0].sample("operations").value is not None]
     for name, cost in (("BDQ, published", BDQ_PUBLISHED), ("Wu et al., published", WU)):
-        body.append([name, cost.parameters, cost.flop, None])
+        body.append([name, cost.parameters, round(cost.flop), None])
     return ["Encoder", "Parameters", "FLOP, blur only (the paper's count)", "FLOP, all of it"], body, "Cost of one clip", [
         "Published: 16 frames of 224x224x3."]
