@@ -1,6 +1,6 @@
 """Why frames cannot carry a photon transfer, and what to take again.
 
-Every check returns reasons; nothing here raises. Deliberately not here: a lamp that drifts so slowly over the whole sweep
+Every check returns reasons; `refuse` alone raises. Deliberately not here: a lamp that drifts so slowly over the whole sweep
 that no repeated exposure shows it; it cannot be told from non-linearity.
 """
 
@@ -28,6 +28,15 @@ FLAT_FILL = (0.3, 0.7)  # of saturation
 
 def _refusal(what: str, got: object, allowed: object, todo: str) -> PrivcamError:
     return PrivcamError(what, got=got, allowed=allowed, todo=todo)
+
+
+def refuse(faults: list[PrivcamError]) -> None:
+    """Raises the one fault there is, or one error that lists all; returns where there is none."""
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise PrivcamError(f"{len(faults)} things are wrong with these frames", got=" | ".join(str(fault) for fault in faults),
+                           todo="put them right in this order")
 
 
 def form(sweep: Sweep) -> list[PrivcamError]:
