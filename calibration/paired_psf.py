@@ -138,16 +138,17 @@ def fit(pairs: Sequence[Pair], settings: Settings) -> PairedPsf:
     ahead = psf
     scales, momentum = np.ones(len(pairs), np.float32), 1.0
     shift = np.float32(settings.weight * problem.largest)
+    step = np.float32(1 / (problem.largest * (1 + settings.weight)))
     for iteration in range(settings.iterations):
         predicted = problem.predicted(ahead)
         if iteration % SCALES_EVERY == SCALES_EVERY - 1:
             scales = problem.scales(predicted)
         slope = problem.back(predicted - scales[:, None, None] * problem.captures) + shift * ahead
-        following: Plane = ahead - slope / (np.float32(problem.largest) + shift)
+        following: Plane = ahead - step * slope
         if settings.nonnegative:
-            following = np.maximum(following, np.float32(0))
+            following = following.clip(min=0)
         grown = 0.5 * (1 + (1 + 4 * momentum**2) ** 0.5)
-        ahead = following + np.float32((momentum - 1) / grown) * (following - psf)
+        ahead = (following + (momentum - 1) / grown * (following - psf)).astype(np.float32)
         psf, momentum = following, grown
     return PairedPsf(psf, scales.astype(float), settings)
 

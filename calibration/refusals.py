@@ -116,7 +116,7 @@ def content(sweep: Sweep, c: Curve) -> list[PrivcamError]:
     """Returns what is wrong with the light and the numbers of frames whose form is right."""
     found = [*_clipping(sweep), *_reach(sweep, c), *_rising(sweep)]
     for name, level in sweep.named():
-        found.extend(_steadiness(name, level, _limit(sweep, name, level)))
+        found.extend(steadiness(name, level, _limit(sweep, name, level)))
     return found
 
 
@@ -172,7 +172,8 @@ def _limit(sweep: Sweep, name: str, level: Level) -> float:
     return max(dark, LIGHT_LIMIT * (level.moments.mean - sweep.dark.moments.mean))
 
 
-def _steadiness(name: str, level: Level, limit_dn: float) -> Iterable[PrivcamError]:
+def steadiness(name: str, level: Level, limit_dn: float) -> Iterable[PrivcamError]:
+    """Yields why repeated frames are not of one light: their means drift or flicker by more than `limit_dn` beyond their noise."""
     m = level.moments
     noise = float(np.sqrt(max(m.variance, 0.0) / m.pixels))
     if m.frames < 8:
