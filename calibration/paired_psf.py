@@ -143,8 +143,10 @@ def fit(pairs: Sequence[Pair], settings: Settings) -> PairedPsf:
         predicted = problem.predicted(ahead)
         if iteration % SCALES_EVERY == SCALES_EVERY - 1:
             scales = problem.scales(predicted)
-        slope = problem.back(predicted - scales[:, None, None] * problem.captures) + shift * ahead
-        following: Plane = ahead - step * slope
+        slope = problem.back(predicted - scales[:, None, None] * problem.captures)
+        slope += shift * ahead
+        slope *= step
+        following = ahead - slope
         if settings.nonnegative:
             following = following.clip(min=0)
         grown = 0.5 * (1 + (1 + 4 * momentum**2) ** 0.5)
