@@ -148,7 +148,8 @@ def fit(shots: Sequence[Stripes], frames: Sequence[NDArray[np.integer]], *, satu
         limit: float = RANK_ONE_LIMIT) -> Separable:
     """Returns the matrices from the frames [n, row, column] of each pattern in the order of `plan`.
 
-    `centre` takes row and column means off, as a mask (a b^T + 1) / 2 with a and b of -1 and 1 needs. Raises PrivcamError with the figure
+    `centre` takes row and column means off, as a mask (a b^T + 1) / 2 with a and b of -1 and 1 needs; of the scene's own row and
+    column means little is left then. Raises PrivcamError with the figure
     where more than `limit` of the energy is outside rank 1, and where frames are saturated, unsteady or too dark.
     """
     refuse(check(shots, frames, saturation_dn))

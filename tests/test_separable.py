@@ -91,7 +91,7 @@ def test_a_mask_of_zeros_and_ones_is_separable_only_when_centred():
     scene = gaussian_filter(np.random.default_rng(8).random(SCENE), 1)
     assert np.corrcoef(found.capture(scene).ravel(), centred(binary_mask(scene)).ravel())[0, 1] > 0.995
     seen = found.recover(binary_mask(scene), weight=1e-5)
-    assert np.corrcoef(seen.ravel(), scene.ravel())[0, 1] > 0.9
+    assert np.corrcoef(centred(seen).ravel(), centred(scene).ravel())[0, 1] > 0.9  # of rows and columns that are even, little is left
 
 
 def test_a_mask_that_is_not_separable_is_refused_with_the_figure():
