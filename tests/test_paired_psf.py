@@ -144,10 +144,12 @@ def test_loader_guards(tmp_path: Path):
     from PIL import Image
     pytest.importorskip("av", reason="16-bit colour PNG needs PyAV")
     entry = '{"name": "a", "lensed": "a.png", "diffuser": "b.png", "diffuser_scale": 1, "diffuser_offset": 0}'
+    with pytest.raises(PrivcamError, match="cannot read"):
+        load_pairs(tmp_path)
     (tmp_path / "pairs.json").write_text(f'{{"pairs": [{entry}]}}')
     with pytest.raises(PrivcamError, match="cannot read"):
         load_pairs(tmp_path)
     for name in ("a.png", "b.png"):
         Image.fromarray(np.zeros((12, 12, 3), np.uint8)).save(tmp_path / name)
-    with pytest.raises(PrivcamError, match="16-bit colour capture"):
+    with pytest.raises(PrivcamError, match=r"got: .*b\.png: rgb24"):
         load_pairs(tmp_path)

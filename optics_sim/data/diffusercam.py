@@ -69,7 +69,10 @@ def load_pairs(folder: Path, factor: int = 6) -> list[RealPair]:
 
     Reference: Monakhova et al., Learned reconstructions for practical mask-based lensless imaging, Opt. Express 27 (2019).
     """
-    table = json.loads((folder / "pairs.json").read_text(encoding="utf-8"))["pairs"]
+    try:
+        table = json.loads((folder / "pairs.json").read_text(encoding="utf-8"))["pairs"]
+    except (OSError, ValueError, KeyError) as error:
+        raise _unreadable(folder / "pairs.json", error) from None
     found = []
     for entry in table:
         lens = _colour8(folder / entry["lensed"]) / np.float32(255)
@@ -107,8 +110,9 @@ def _colour16(path: Path) -> NDArray[np.float32]:
 
 
 def _unreadable(path: Path, reason: object) -> PrivcamError:
-    return PrivcamError("cannot read a DiffuserCam picture", got=f"{path}: {reason}",
-                        allowed="an 8-bit lens picture, a 16-bit colour capture", todo="give the folder with pairs.json and its pictures")
+    return PrivcamError("cannot read a DiffuserCam pair", got=f"{path}: {reason}",
+                        allowed="pairs.json, 8-bit lens pictures, 16-bit colour captures",
+                        todo="give the folder with pairs.json and its pictures")
 
 
 def box_average(picture: NDArray[np.float32], factor: int) -> NDArray[np.float32]:
