@@ -116,9 +116,9 @@ def fit(sweep: Sweep, *, generator: np.random.Generator) -> PhotonTransfer:
 
     Raises PrivcamError with what to take again when the frames cannot carry them.
     """
-    _refuse(refusals.form(sweep))
+    refusals.refuse(refusals.form(sweep))
     c = temporal.curve(sweep)
-    _refuse(refusals.content(sweep, c))
+    refusals.refuse(refusals.content(sweep, c))
     book = _Book(sweep.source)
     gain, response = temporal.gain(c), temporal.responsivity(c)
     dark = temporal.dark_variance(sweep)
@@ -128,14 +128,6 @@ def fit(sweep: Sweep, *, generator: np.random.Generator) -> PhotonTransfer:
     _linearity(book, c, generator)
     _pixels(book, sweep, gain)
     return PhotonTransfer(book.figures, c, _spectrograms(sweep), sweep.source)
-
-
-def _refuse(faults: list[PrivcamError]) -> None:
-    if len(faults) == 1:
-        raise faults[0]
-    if faults:
-        raise PrivcamError(f"{len(faults)} things are wrong with these frames", got=" | ".join(str(fault) for fault in faults),
-                           todo="put them right in this order")
 
 
 class _Book:

@@ -1,6 +1,6 @@
 """Why frames cannot carry a photon transfer, and what to take again.
 
-Every check returns reasons; nothing here raises. Deliberately not here: a lamp that drifts so slowly over the whole sweep
+Every check returns reasons; `refuse` alone raises. Deliberately not here: a lamp that drifts so slowly over the whole sweep
 that no repeated exposure shows it; it cannot be told from non-linearity.
 """
 
@@ -28,6 +28,15 @@ FLAT_FILL = (0.3, 0.7)  # of saturation
 
 def _refusal(what: str, got: object, allowed: object, todo: str) -> PrivcamError:
     return PrivcamError(what, got=got, allowed=allowed, todo=todo)
+
+
+def refuse(faults: list[PrivcamError]) -> None:
+    """Raises the one fault there is, or one error that lists all; returns where there is none."""
+    if len(faults) == 1:
+        raise faults[0]
+    if faults:
+        raise PrivcamError(f"{len(faults)} things are wrong with these frames", got=" | ".join(str(fault) for fault in faults),
+                           todo="put them right in this order")
 
 
 def form(sweep: Sweep) -> list[PrivcamError]:
@@ -107,7 +116,7 @@ def content(sweep: Sweep, c: Curve) -> list[PrivcamError]:
     """Returns what is wrong with the light and the numbers of frames whose form is right."""
     found = [*_clipping(sweep), *_reach(sweep, c), *_rising(sweep)]
     for name, level in sweep.named():
-        found.extend(_steadiness(name, level, _limit(sweep, name, level)))
+        found.extend(steadiness(name, level, _limit(sweep, name, level)))
     return found
 
 
@@ -163,7 +172,8 @@ def _limit(sweep: Sweep, name: str, level: Level) -> float:
     return max(dark, LIGHT_LIMIT * (level.moments.mean - sweep.dark.moments.mean))
 
 
-def _steadiness(name: str, level: Level, limit_dn: float) -> Iterable[PrivcamError]:
+def steadiness(name: str, level: Level, limit_dn: float) -> Iterable[PrivcamError]:
+    """Yields why repeated frames are not of one light: their means drift or flicker by more than `limit_dn` beyond their noise."""
     m = level.moments
     noise = float(np.sqrt(max(m.variance, 0.0) / m.pixels))
     if m.frames < 8:

@@ -35,6 +35,8 @@ def test_import_contracts_are_kept() -> None:
 @pytest.mark.parametrize("module", [
     "optics_sim.design", "optics_sim.frame", "optics_sim.measure", "optics_sim.run", "optics_sim.errors", "calibration",
     "calibration.photon_transfer", "calibration.masters", "calibration.datasheet",
+    "calibration.ladder", "calibration.psf", "calibration.paired_psf", "calibration.separable",
+    "calibration.homography", "calibration.timing",
     "hil.cli", "hil.verbs.doctor", "hil.verbs.lineage", "hil.verbs.sensors", "hil.verbs.study", "hil.verbs.design",
     "hil.verbs.table", "hil.verbs.snapshot", "hil.verbs.export", "firmware_export.masks.export", "firmware_export.masks.rules",
     "optics_sim.encoding", "optics_sim.encoders.bdq_int", "optics_sim.encoders.cost",
