@@ -23,6 +23,7 @@ class Pty:
         tty.setraw(near)
         self.url = os.ttyname(near)
         os.close(near)
+        os.set_blocking(self._far, False)
         self._stop, self._stopped = os.pipe()
         self._thread = threading.Thread(target=self._serve, daemon=True)
         self._thread.start()
@@ -49,7 +50,7 @@ class Pty:
             except OSError:  # nobody has opened the near end yet, or has it no more
                 threading.Event().wait(0.005)
                 continue
-            while answer:
+            while answer and not select.select([self._stop], [self._far], [])[0]:
                 answer = answer[os.write(self._far, answer):]
 
 

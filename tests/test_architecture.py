@@ -43,7 +43,8 @@ def test_import_contracts_are_kept() -> None:
     "firmware_export.golden", "firmware_export.tflite_encoder", "hil.devices.host_encoder", "firmware_export.quantise",
     "firmware_export.package", "optics_sim.network_folding", "optics_sim.network_scales",
     "hil.capture_set.writer", "hil.capture_set.packed", "hil.cameras.world", "hil.cameras.replay", "hil.cameras.folder", "hil.cameras.v4l2",
-    "optics_sim.shots", "hil.rigs.simulated", "hil.rigs.screen", "hil.rigs.scpi", "hil.rigs.gcode", "hil.rigs.micropython", "hil.rigs.person",
+    "optics_sim.shots", "hil.rigs.simulated", "hil.rigs.screen", "hil.rigs.scpi", "hil.rigs.gcode",
+    "hil.rigs.micropython", "hil.rigs.person",
 ])
 def test_light_modules_never_load_torch(module: str) -> None:
     answer = _python(f"import sys, {module}; raise SystemExit(any(m in sys.modules for m in ('torch', 'matplotlib')))")
