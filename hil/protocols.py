@@ -63,8 +63,9 @@ class Camera(Protocol):
     def capture(self, settings: CaptureSettings, count: int) -> Iterator[Frame]:
         """Returns `count` frames, each exposed as `settings` say, as near as the sensor can; a frame says what applied.
 
-        Frames exposed before the settings applied are never among them. Index and timestamp rise from frame to frame, over
-        all calls; a frame that was dropped is a gap in the index, and `count` counts frames that came.
+        Frames exposed before the settings applied, or begun before the first one was asked for, are never among them. Index and
+        timestamp rise from frame to frame, over all calls; a frame that was dropped is a gap in the index, and `count` counts
+        frames that came.
         Raises PrivcamError, at the latest with the first frame asked for, where the camera cannot have these settings, and
         with any frame where the camera gives none any more: it never waits for ever.
         """
