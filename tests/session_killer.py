@@ -133,7 +133,7 @@ def check_end(packed: CaptureSet) -> int:
         raise SystemExit("two frames are the same")
     frames = list(packed)
     signals = [float(frame.raw.mean()) - packed.header.camera.black_level_dn for frame in frames]
-    white = {frame.settings.exposure_s: signal for frame, signal in zip(frames, signals, strict=True)}  # each exposure's last shot
+    white = {frame.settings.exposure_s: signal for frame, signal in zip(frames, signals, strict=True)}  # the last one
     for number, (frame, signal_dn) in enumerate(zip(frames, signals, strict=True)):
         shows, says = signal_dn / white[frame.settings.exposure_s], LEVELS[stimulus_of(frame.stimulus)]
         if abs(shows - says) > TOLERANCE:

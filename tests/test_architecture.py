@@ -153,7 +153,8 @@ def _build() -> ModuleType:
     return build
 
 
-@pytest.mark.parametrize("name", ["design-file.md", "experiment-file.md", "mask-options-file.md", "mask-process-file.md"])
+@pytest.mark.parametrize("name", ["design-file.md", "experiment-file.md", "mask-options-file.md", "mask-process-file.md",
+                                  "bench-file.md", "plan-file.md"])
 def test_generated_page_is_up_to_date(name: str) -> None:
     build = _build()
     page = next(page for page in build.PAGES if page.target.name == name)
