@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from hil.capture_set.journal import Entry
 from hil.capture_set.npy import npy_digest
-from hil.capture_set.packed import open_set, pack
+from hil.capture_set.packed import check_can_pack, open_set, pack
 from hil.capture_set.stored import HEADER, CaptureSet
 from hil.capture_set.writer import CaptureWriter, locked
 from hil.protocols import Camera, Rig, Shown
@@ -28,6 +28,7 @@ from optics_sim.shots import Plan, Shot
 
 PLAN, SET, PACKED = "plan.json", "set", "set.h5"
 _KEY = "shot"
+_TOLD_EVERY = 20  # frames of one shot
 
 
 class Taken(Plain):
@@ -55,6 +56,7 @@ def run_session(plan: Plan, table: Table, folder: Path, *, clock: Callable[[], s
     cannot show a stimulus or the folder holds another session, and later where something fails: what is stored by then is kept.
     """
     check(plan, table.rig)
+    check_can_pack()
     folder.mkdir(parents=True, exist_ok=True)
     with locked(folder):
         _keep_plan(plan, folder / PLAN)
@@ -143,18 +145,20 @@ def _take_all(plan: Plan, table: Table, folder: Path, clock: Callable[[], str], 
                 tell(f"shot {number + 1} of {len(plan.shots)}: {shot.stimulus.label}, {shot.settings.exposure_s:g} s at gain "
                      f"{shot.settings.analogue_gain:g}, frame {old + 1} to {shot.count}")
                 _take(table, shot, writer, [Taken(plan=plan.digest, number=number, repeat=repeat, shown=None)
-                                            for repeat in range(old, shot.count)])
+                                            for repeat in range(old, shot.count)], tell)
             first += shot.count
         writer.close()
 
 
-def _take(table: Table, shot: Shot, writer: CaptureWriter, wanted: list[Taken]) -> None:
+def _take(table: Table, shot: Shot, writer: CaptureWriter, wanted: list[Taken], tell: Callable[[str], None]) -> None:
     shown = None if table.rig is None else table.rig.show(shot.stimulus)
     frames = table.camera.capture(shot.settings, len(wanted))
     for taken, frame in zip(wanted, frames, strict=True):
         if table.rig is not None:
             table.rig.confirm()
         writer.add(_labelled(frame, shot, taken.model_copy(update={"shown": shown})))
+        if (taken.repeat + 1) % _TOLD_EVERY == 0:
+            tell(f"    {taken.repeat + 1} of {shot.count}")
 
 
 def _labelled(frame: Frame, shot: Shot, taken: Taken) -> Frame:

@@ -133,7 +133,8 @@ def check_end(packed: CaptureSet) -> int:
         raise SystemExit("two frames are the same")
     frames = list(packed)
     signals = [float(frame.raw.mean()) - packed.header.camera.black_level_dn for frame in frames]
-    white = {frame.settings.exposure_s: signal for frame, signal in zip(frames, signals, strict=True)}  # the last one
+    white = {frame.settings.exposure_s: signal for frame, signal in zip(frames, signals, strict=True)}
+    # of each exposure the last shot is white, and overwrites the others
     for number, (frame, signal_dn) in enumerate(zip(frames, signals, strict=True)):
         shows, says = signal_dn / white[frame.settings.exposure_s], LEVELS[stimulus_of(frame.stimulus)]
         if abs(shows - says) > TOLERANCE:
@@ -148,7 +149,8 @@ def main() -> None:
     design = start_design(PinholePattern(), (31, 31), (16, 16), bin_px=4)
     design.replace(**{"exposure.white_photons_per_px_s": 5e7, "optics.propagation": "geometric"}).save(folder / "design")
     bench_file = folder / "bench.toml"
-    bench_file.write_text('design = "design/design.toml"\n[camera]\nkind = "simulated"\ndrop_probability = 0.1\n[rig]\nkind = "simulated"\n')
+    bench_file.write_text('design = "design/design.toml"\n[rig]\nkind = "simulated"\n'
+                          '[camera]\nkind = "simulated"\ndrop_probability = 0.1\n')
     start = time.monotonic()
     session(bench_file, folder / "timed", os.open(os.devnull, os.O_WRONLY), spoilt)
     lasts_s = time.monotonic() - start
@@ -166,8 +168,9 @@ def main() -> None:
     session(bench_file, folder / str(name), os.open(os.devnull, os.O_WRONLY), spoilt)
     survivors(folder / str(name), before)
     openings += check_end(open_set(folder / str(name) / PACKED))
-    print(json.dumps({"kills": kills, "kills_between_frames": idle, "sessions": ends + 1, "openings": openings,  # noqa: T201
-                      "frames": PLAN.frames * (ends + 1)}))
+    result = {"kills": kills, "kills_before_a_new_frame": idle, "sessions": ends + 1, "openings": openings,
+              "frames": PLAN.frames * (ends + 1)}
+    print(json.dumps(result))  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -205,7 +205,7 @@ class Screen:
 @pytest.fixture
 def screen() -> Iterator[tuple[ScreenRig, list[Screen]]]:
     screens: list[Screen] = []
-    rig = ScreenRig(browser=(), tell=lambda text: screens.append(Screen(text.split()[-1])), paint_s=0.5, settle_s=0,
+    rig = ScreenRig(browser=(), tell=lambda text: screens.append(Screen(text.split()[-1])), paint_s=1.5, settle_s=0,
                     source="emulated")
     with rig:
         yield rig, screens

@@ -207,6 +207,38 @@ def test_a_lamp_s_cable_is_pulled_in_the_middle_of_a_session(design, board, tmp_
     assert {taken_of(entry.metadata).shown.rig.source for entry in packed.entries} == {"emulated"}
 
 
+@pytest.mark.parametrize("frame", [2, 3])
+def test_an_instrument_s_cable_is_pulled_in_the_middle_of_a_session(design, tmp_path: Path, frame: int) -> None:
+    """The output of pyvisa-sim's supply is the light of the simulated world; between them are pyvisa, pyserial and a cable."""
+    pytest.importorskip("pyvisa_sim", reason="pyvisa-sim is missing: pip install privcam[test]")
+    from fake_lines import Pty
+    from test_rig_scpi import Simulated
+
+    from hil.rigs.scpi import ScpiLamp
+
+    simulated = Simulated()
+    plan = Plan(shots=tuple(Shot(stimulus=Light(level=level), settings=SETTINGS, count=2) for level in (1.0, 0.0, 0.5)))
+
+    def session(act: Callable[[Pty], None]):
+        camera = table_of(design, scene=lambda time_s: np.full((31, 31), simulated.seen()[0] / 0.7))[0].camera
+        with Pty(simulated.feed) as pty, LampRig(ScpiLamp(f"ASRL{pty.url}::INSTR", full=0.7)) as rig:
+            return go(Table(Failing(camera, frame, lambda: act(pty)), rig), tmp_path, plan)
+
+    with pytest.raises(PrivcamError, match="the line to the instrument broke"):
+        session(Pty.pull)
+    stored = open_set(tmp_path / SET)
+    assert len(stored) == frame - 1 and bright(stored) == [True] * (frame - 1)
+    packed = session(lambda pty: None)
+    levels = [float(frame.raw.mean()) - packed.header.camera.black_level_dn for frame in packed]
+    assert np.array(levels) / levels[0] == pytest.approx([1, 1, 0, 0, 0.5, 0.5], abs=0.05)
+
+
+def test_long_shots_tell_how_far_they_are(design, tmp_path: Path) -> None:
+    told: list[str] = []
+    go(table_of(design)[0], tmp_path, Plan(shots=(Shot(stimulus=Dark(), settings=SETTINGS, count=45),)), told.append)
+    assert [line.strip() for line in told if "of 45" in line and "shot" not in line] == ["20 of 45", "40 of 45"]
+
+
 @pytest.fixture(scope="module")
 def board() -> Iterator[Microbit]:
     with Microbit() as running:
