@@ -176,13 +176,15 @@ def _type_name(annotation: Any) -> str:
         return "table"
     if origin is typing.Literal:
         return " or ".join(f"`{choice}`" for choice in arguments)
+    if origin is typing.Annotated:
+        return _type_name(arguments[0])
     if origin is tuple:
         return ("list of " if Ellipsis in arguments else f"{len(arguments)} x ") + _type_name(arguments[0])
     if origin is dict:
         return "table of text"
     if arguments:
         return " or ".join(_type_name(choice) for choice in arguments if choice is not type(None))
-    return {int: "integer", float: "number", str: "text", bool: "true or false"}.get(annotation, str(annotation))
+    return {int: "integer", float: "number", str: "text", Path: "text", bool: "true or false"}.get(annotation, str(annotation))
 
 
 if __name__ == "__main__":
