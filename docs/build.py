@@ -14,9 +14,11 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from firmware_export.masks.options import MaskOptions, Process
+from hil.bench_file import BenchFile
 from optics_sim.clip_experiment import ClipExperiment
 from optics_sim.design import CameraDesign
 from optics_sim.experiment import Experiment
+from optics_sim.shots import Plan
 
 _UNITS = (
     ("_photons_per_px_s", "photons/px/s"), ("_dn_per_e", "DN/electron"), ("_e_per_s", "electrons/s"),
@@ -67,6 +69,21 @@ left out is not checked. A field that is not listed here is an error.
 """
 
 
+_BENCH_HEAD = """# The bench file
+
+`bench.toml` says what is on the table, and alone chooses what is simulated ([the bench](bench.md)). This page is generated from
+`hil/bench_file.py` by `make docs`; [`examples/bench-simulated.toml`](../examples/bench-simulated.toml) is a whole one. Each part has a
+`kind`, and the fields of its kind. Paths are relative to the file. A field that is not listed here is an error.
+"""
+
+_PLAN_HEAD = """# The plan file
+
+`plan.toml` says what a capture session shows and takes, in its order: `[[shots]]` after `[[shots]]` ([the bench](bench.md)). This page is
+generated from `optics_sim/shots.py` and `optics_sim/stimulus.py` by `make docs`; [`examples/plan.toml`](../examples/plan.toml) is a whole
+one. Pictures are relative to the file. A field that is not listed here is an error.
+"""
+
+
 @dataclass(frozen=True)
 class Page:
     """A page made from a model: where it goes, what stands above the tables, and the name of the file's top level."""
@@ -87,6 +104,8 @@ PAGES = (
     Page(Path(__file__).parent / "clip-experiment-file.md", ClipExperiment, _CLIP_HEAD, "The experiment"),
     Page(Path(__file__).parent / "mask-options-file.md", MaskOptions, _MASK_OPTIONS_HEAD, "The sheet"),
     Page(Path(__file__).parent / "mask-process-file.md", Process, _PROCESS_HEAD, "The process"),
+    Page(Path(__file__).parent / "bench-file.md", BenchFile, _BENCH_HEAD, "The bench"),
+    Page(Path(__file__).parent / "plan-file.md", Plan, _PLAN_HEAD, "The plan"),
 )
 
 
@@ -116,7 +135,7 @@ def _models_in(annotations: list[Any]) -> list[type[BaseModel]]:
 
 def _section(place: str, model: type[BaseModel], is_table: bool) -> str:
     fields = model.model_fields
-    kind = fields["kind"].default if "kind" in fields else None
+    kind = typing.get_args(fields["kind"].annotation)[0] if "kind" in fields else None
     title = f"`[{place}]`" + (f", `kind = \"{kind}\"`" if kind else "") if is_table else place
     about = " ".join((model.__doc__ or "").split())
     rows = "".join(_row(name, field) for name, field in fields.items() if name != "kind")
@@ -157,13 +176,15 @@ def _type_name(annotation: Any) -> str:
         return "table"
     if origin is typing.Literal:
         return " or ".join(f"`{choice}`" for choice in arguments)
+    if origin is typing.Annotated:
+        return _type_name(arguments[0])
     if origin is tuple:
         return ("list of " if Ellipsis in arguments else f"{len(arguments)} x ") + _type_name(arguments[0])
     if origin is dict:
         return "table of text"
     if arguments:
         return " or ".join(_type_name(choice) for choice in arguments if choice is not type(None))
-    return {int: "integer", float: "number", str: "text", bool: "true or false"}.get(annotation, str(annotation))
+    return {int: "integer", float: "number", str: "text", Path: "text", bool: "true or false"}.get(annotation, str(annotation))
 
 
 if __name__ == "__main__":

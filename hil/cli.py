@@ -21,7 +21,7 @@ EXIT_PROBLEM, EXIT_MISSING_PACKAGE, EXIT_INTERRUPTED, EXIT_PIPE = 2, 3, 130, 141
 _DISK_SAYS_NO = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 _EXTRA_OF = {
     "torch": "design", "safetensors": "design", "tensorboard": "design", "matplotlib": "design", "tqdm": "design",
-    "onnxruntime": "attack", "gdstk": "masks", "reportlab": "masks",
+    "onnxruntime": "attack", "gdstk": "masks", "reportlab": "masks", "h5py": "capture",
 }
 
 

@@ -45,6 +45,8 @@ def test_import_contracts_are_kept() -> None:
     "firmware_export.golden", "firmware_export.tflite_encoder", "hil.devices.host_encoder", "firmware_export.quantise",
     "firmware_export.package", "optics_sim.network_folding", "optics_sim.network_scales",
     "hil.capture_set.writer", "hil.capture_set.packed", "hil.cameras.world", "hil.cameras.replay", "hil.cameras.folder", "hil.cameras.v4l2",
+    "optics_sim.shots", "hil.rigs.simulated", "hil.rigs.screen", "hil.rigs.scpi", "hil.rigs.gcode",
+    "hil.rigs.micropython", "hil.rigs.person",
 ])
 def test_light_modules_never_load_torch(module: str) -> None:
     answer = _python(f"import sys, {module}; raise SystemExit(any(m in sys.modules for m in ('torch', 'matplotlib')))")
@@ -153,7 +155,8 @@ def _build() -> ModuleType:
     return build
 
 
-@pytest.mark.parametrize("name", ["design-file.md", "experiment-file.md", "mask-options-file.md", "mask-process-file.md"])
+@pytest.mark.parametrize("name", ["design-file.md", "experiment-file.md", "mask-options-file.md", "mask-process-file.md",
+                                  "bench-file.md", "plan-file.md"])
 def test_generated_page_is_up_to_date(name: str) -> None:
     build = _build()
     page = next(page for page in build.PAGES if page.target.name == name)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
@@ -11,15 +12,19 @@ from camera_contract import CameraBench, CameraContract
 
 from hil.cameras.replay import ReplayCamera
 from hil.cameras.simulated import SimulatedCamera, Timing
-from hil.cameras.world import SimulatedRig, World
+from hil.cameras.world import World
 from hil.capture_set.stored import CaptureSet
 from hil.capture_set.writer import CaptureWriter
-from hil.protocols import Camera, Rig, Stimulus
-from optics_sim.design import CameraDesign, PinholePattern
+from hil.protocols import Camera, Rig
+from hil.rigs.simulated import SimulatedRig
+from optics_sim.camera import PrivacyCamera
+from optics_sim.design import CameraDesign, OpenPattern, PinholePattern, RandomPattern
 from optics_sim.errors import PrivcamError
 from optics_sim.frame import CaptureSettings
 from optics_sim.learning.pipeline import start_design
+from optics_sim.optics.point import placed, point_irradiance
 from optics_sim.sensor.readout import bayer_planes, readout_of_crop
+from optics_sim.stimulus import Dark, Flat, Light, Pattern, Point
 
 SHORT = CaptureSettings(exposure_s=0.004)
 LONG = CaptureSettings(exposure_s=0.008, analogue_gain=2)
@@ -184,11 +189,75 @@ def test_settings_are_the_sensor_s_steps() -> None:
 
 def test_a_rig_changes_the_world(design) -> None:
     camera, world = simulated(design)
-    rig: Rig = SimulatedRig(world)
-    rig.show(Stimulus("black", np.zeros((31, 31))))
-    assert signal(camera, SHORT) == pytest.approx(0, abs=1)
-    rig.show(Stimulus("white", np.ones((31, 31))))
-    assert signal(camera, SHORT) > 100
+    rig: Rig = SimulatedRig(world, (31, 31))
+    seen = {}
+    for stimulus in (Dark(), Flat(level=1.0), Dark(), Light(level=0.5), Pattern(cells=((0.0, 1.0),))):
+        rig.show(stimulus)
+        seen[stimulus.kind] = signal(camera, SHORT)
+        rig.confirm()
+    assert seen["dark"] == pytest.approx(0, abs=1)
+    assert seen["light"] == pytest.approx(seen["flat"] / 2, rel=0.02)
+    assert seen["pattern"] == pytest.approx(seen["flat"] / 2, rel=0.1)
+
+
+# --- a point source -------------------------------------------------------------------------------
+def irradiance(design: CameraDesign, row: int, column: int) -> torch.Tensor:
+    """The light of one white scene pixel on the code pixels, as the forward model has it."""
+    scene = torch.zeros(31, 31)
+    scene[row, column] = 1
+    return PrivacyCamera.from_design(design).relative_irradiance(scene)
+
+
+def on_code_pixels(light: torch.Tensor, design: CameraDesign) -> torch.Tensor:
+    rows, columns = design.readout.bin
+    return light.reshape(light.shape[0] // rows, rows, light.shape[1] // columns, columns).mean((1, 3))
+
+
+@pytest.mark.parametrize("propagation", ["geometric", "wave"])
+@pytest.mark.parametrize("place", [(15, 15), (12, 20)])
+def test_a_point_in_the_scene_s_plane_is_a_scene_pixel(propagation: str, place: tuple[int, int]) -> None:
+    """Down is +y and right is +x: the scene's pixel and the point of its middle give the same light, at the same place."""
+    design = start_design(RandomPattern(seed=1), (31, 31), (16, 16), bin_px=4).replace(**{"optics.propagation": propagation})
+    scene_pixel_m = design.code_pitch_m * design.optics.scene_to_mask_m / design.optics.mask_to_sensor_m
+    y_m, x_m = ((at - 15) * scene_pixel_m for at in place)
+    found = on_code_pixels(point_irradiance(design, y_m, x_m, design.optics.scene_to_mask_m), design)
+    expected = irradiance(design, *place)
+    assert (found - expected).abs().max() < 1e-5 * expected.max()
+    assert (found.flip(0) - expected).abs().max() > 0.5 * expected.max()
+
+
+def test_a_nearer_point_has_a_larger_shadow_and_the_same_light() -> None:
+    """The shadow's width is the mask's times 1 + d/D, whatever the scene's distance."""
+    design = start_design(OpenPattern(), (31, 31), (16, 16), bin_px=16).replace(**{"optics.propagation": "geometric"})
+    optics = design.optics
+    for distance_m in (0.012, 0.05, 0.4):
+        light = point_irradiance(design.replace(**{"readout.crop": (0, 0, 512, 512)}), 0.0, 0.0, distance_m)
+        width = float(light.sum(0).gt(light.sum(0).max() / 2).sum())
+        expected = optics.cells[1] * optics.cell_m * (1 + optics.mask_to_sensor_m / distance_m) / design.sensor.pixel_pitch_m
+        assert width == pytest.approx(expected, abs=1.5)
+        assert float(light.sum()) == pytest.approx(math.prod(design.readout.bin), rel=1e-4)
+
+
+def test_a_point_is_put_between_pixels_and_cut_at_the_edge() -> None:
+    psf = torch.tensor([[1.0, 3.0]])
+    assert placed(psf, (0.5, 2.0), (1, 4)).tolist() == [[0, 1, 3, 0]]
+    assert placed(psf, (0.5, 2.25), (1, 4)).tolist() == [[0, 0.75, 2.5, 0.75]]
+    assert placed(psf, (0.5, 0.0), (1, 4)).tolist() == [[3, 0, 0, 0]]
+    assert placed(psf, (0.5, 4.0), (1, 4)).tolist() == [[0, 0, 0, 1]]
+    for off in ((0.5, -9.0), (0.5, 99.0), (-9.0, 2.0)):
+        assert placed(psf, off, (1, 4)).sum() == 0
+
+
+def test_the_camera_sees_a_point_and_nothing_else(design) -> None:
+    camera, world = simulated(design, scene=np.ones((31, 31)))
+    rig = SimulatedRig(world, (31, 31))
+    pixel_m = design.code_pitch_m * design.optics.scene_to_mask_m / design.optics.mask_to_sensor_m
+    rig.show(Point(y_m=2 * pixel_m, x_m=-3 * pixel_m, distance_m=design.optics.scene_to_mask_m, level=1.0))
+    raw = next(camera.capture(SHORT, 1)).raw
+    spec = design.readout.model_copy(update={"shift": 4})
+    assert np.argwhere(readout_of_crop(raw, spec, design.sensor.cfa) > 0).tolist() == [[9, 4]]
+    rig.show(Dark())
+    assert (readout_of_crop(next(camera.capture(SHORT, 1)).raw, spec, design.sensor.cfa) <= 0).all()
 
 
 # --- replay ---------------------------------------------------------------------------------------

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -48,6 +49,18 @@ def test_processed_pictures_and_absent_cameras_are_refused(tmp_path: Path) -> No
 def test_linuxpy_knows_every_format_by_this_name() -> None:
     video = pytest.importorskip("linuxpy.video.device", reason="linuxpy is missing: pip install privcam[v4l2]")
     assert set(FORMATS) <= set(video.PixelFormat.__members__)
+
+
+def test_what_the_driver_took_before_it_was_asked_is_let_go(monkeypatch) -> None:
+    """Of a stand-in for the driver, which goes on filling its queue between two calls with the same settings."""
+    queue = iter(range(1000))
+    control = SimpleNamespace(name="exposure", minimum=1, maximum=10000, value=0)
+    asked = camera(Path("/dev/video0"))
+    monkeypatch.setattr(asked, "_controls", lambda: {0x009A0902: control})
+    monkeypatch.setattr(asked, "_next", lambda: next(queue))
+    monkeypatch.setattr(asked, "_frame", lambda taken, applied: taken)
+    took = [list(asked.capture(CaptureSettings(exposure_s=exposure_s), 2)) for exposure_s in (0.01, 0.01, 0.02)]
+    assert took == [[6, 7], [14, 15], [22, 23]]
 
 
 @pytest.fixture

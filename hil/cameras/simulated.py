@@ -19,9 +19,11 @@ from optics_sim.camera import PrivacyCamera
 from optics_sim.design import CameraDesign, Exposure, Sensor
 from optics_sim.errors import PrivcamError
 from optics_sim.frame import CameraInfo, CaptureSettings, Frame
+from optics_sim.optics.point import point_irradiance
 from optics_sim.plain import Plain
 from optics_sim.sensor.model import SensorModel
 from optics_sim.sensor.readout import colours
+from optics_sim.stimulus import Point
 
 FRAMES_LOST_IN_A_ROW = 50  # after so many nobody waits for another
 _LETTERS = "rgb"
@@ -73,6 +75,7 @@ class SimulatedCamera:
         self._design, self._world, self._generator = design, world, generator
         self._timing = timing or Timing()
         self._optics = PrivacyCamera.from_design(design)
+        self._last_spot: tuple[Point, torch.Tensor] | None = None
         exposure = design.exposure
         self._asked = self._timing.applied(CaptureSettings(exposure_s=exposure.exposure_s, analogue_gain=exposure.analogue_gain))
         self._applied, self._settling, self._index = self._asked, 0, -1
@@ -123,18 +126,31 @@ class SimulatedCamera:
 
     def _frame(self, applied: CaptureSettings) -> Frame:
         world, time_s = self._world, self._world.time_s
-        frame = Frame(raw=self._render(world.radiance(time_s - applied.exposure_s / 2), applied), settings=applied, timestamp_s=time_s,
+        frame = Frame(raw=self._render(self._irradiance(time_s - applied.exposure_s / 2), applied), settings=applied, timestamp_s=time_s,
                       source="simulated", index=self._index, sensor=self._info.sensor, temperature_c=world.temperature_c)
         world.pass_time(world.delay_s)
         return frame
 
     @torch.no_grad()
-    def _render(self, radiance: NDArray[np.float64], applied: CaptureSettings) -> NDArray[np.uint16]:
-        """Returns the raw frame [row, column] of a scene, as the wire carries it."""
+    def _irradiance(self, time_s: float) -> torch.Tensor:
+        """Returns the light on each raw pixel of the crop at a time, relative to a white field through an open aperture."""
+        world, bins = self._world, self._design.readout.bin
+        if world.point is not None and not world.capped:
+            return self._spot(world.point) * (world.point.level * world.light)
+        light = self._optics.relative_irradiance(torch.as_tensor(world.radiance(time_s), dtype=torch.float32))
+        return light.repeat_interleave(bins[0], -2).repeat_interleave(bins[1], -1)
+
+    def _spot(self, point: Point) -> torch.Tensor:
+        """Returns the light of a point source of level 1: the last one is kept, for many frames are taken of each."""
+        if self._last_spot is None or self._last_spot[0] != point:
+            self._last_spot = (point, point_irradiance(self._design, point.y_m, point.x_m, point.distance_m))
+        return self._last_spot[1]
+
+    @torch.no_grad()
+    def _render(self, irradiance: torch.Tensor, applied: CaptureSettings) -> NDArray[np.uint16]:
+        """Returns the raw frame [row, column] that light makes, as the wire carries it."""
         design = self._design
-        photons = self._optics.relative_irradiance(torch.as_tensor(radiance, dtype=torch.float32))
-        photons = photons * design.exposure.white_photons_per_px_s
-        pixels = photons.clamp_min(0).repeat_interleave(design.readout.bin[0], -2).repeat_interleave(design.readout.bin[1], -1)
+        pixels = (irradiance * design.exposure.white_photons_per_px_s).clamp_min(0)
         dark = self._timing.dark_current_e_per_s(design.sensor, self._world.temperature_c)
         exposure = Exposure(exposure_s=applied.exposure_s, analogue_gain=applied.analogue_gain,
                             white_photons_per_px_s=design.exposure.white_photons_per_px_s, wavelength_m=design.exposure.wavelength_m)

@@ -47,7 +47,7 @@ class V4l2Camera:
 
     `black_level_dn` is measured or from a data sheet: V4L2 does not say. `gain_1_code` is the value of the driver's gain control
     at which the analogue gain is 1 (gain is then proportional to it); None leaves the control alone, and the gain is called 1.
-    After a change of settings `settling_frames` frames are let pass: more than the driver's buffers hold.
+    At each call of `capture` `settling_frames` frames are let pass: more than the driver's buffers hold.
     A frame that does not come within `patience_s` never does.
     """
 
@@ -107,6 +107,7 @@ class V4l2Camera:
 
     def _apply(self, asked: CaptureSettings) -> CaptureSettings:
         if self._applied is not None and self._applied[0] == asked:
+            self._pass_by()
             return self._applied[1]
         if self._gain_1_code is None and asked.analogue_gain != 1:
             raise PrivcamError("the camera cannot amplify so", got=asked.analogue_gain, allowed=1, todo="give gain_1_code")
@@ -119,10 +120,14 @@ class V4l2Camera:
             control = _ANALOGUE_GAIN if _ANALOGUE_GAIN in controls else _GAIN
             gain = self._set(control, asked.analogue_gain * self._gain_1_code) / self._gain_1_code
         applied = CaptureSettings(exposure_s=exposure_s, analogue_gain=gain)
-        for _ in range(self._settling_frames):
-            self._next()
+        self._pass_by()
         self._applied = (asked, applied)
         return applied
+
+    def _pass_by(self) -> None:
+        """Lets go what the driver took before it was asked: an older exposure, or an older scene."""
+        for _ in range(self._settling_frames):
+            self._next()
 
     def _controls(self) -> dict[int, Any]:
         """Returns the controls by number; linuxpy looks for them when it is asked for all."""

@@ -1,7 +1,7 @@
 """A simulated bench: what there is to see, how bright and how warm it is, and what goes wrong on the wire.
 
-Change it between frames or from a `SimulatedRig`; a `SimulatedCamera` looks at it. Deliberately not here: optics and sensor
-(`optics_sim`), and torch.
+Change it between frames or by a `SimulatedRig` (`hil/rigs/simulated.py`); a `SimulatedCamera` looks at it. Deliberately not
+here: optics and sensor (`optics_sim`), and torch.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from hil.protocols import Stimulus
+from optics_sim.stimulus import Point
 
 Scene = NDArray[np.floating] | Callable[[float], NDArray[np.floating]]
 
@@ -26,14 +26,16 @@ class World:
     """What a simulated camera answers to. All of it may be changed at any time; `time_s` only moves on.
 
     `scene`: linear radiance relative to white, [row, column], or a function of the time in seconds that returns it.
-    `light` multiplies the design's white. `drop_probability` is that of a frame to be lost on the wire, and the next
-    `drop_next` frames are lost for certain. New settings apply `settling_frames` frames after they were asked for. Each frame
-    reaches the host `delay_s` after its exposure; `sleep` is called with what passes of the world's time (`time.sleep` makes
-    it real time).
+    `light` multiplies the design's white. A `point` is there instead of the scene, in the dark; a camera that is `capped` sees
+    nothing. `drop_probability` is that of a frame to be lost on the wire, and the next `drop_next` frames are lost for
+    certain. New settings apply `settling_frames` frames after they were asked for. Each frame reaches the host `delay_s` after
+    its exposure; `sleep` is called with what passes of the world's time (`time.sleep` makes it real time).
     """
 
     scene: Scene
     light: float = 1.0
+    point: Point | None = None
+    capped: bool = False
     temperature_c: float = 25.0
     drop_probability: float = 0.0
     drop_next: int = 0
@@ -43,22 +45,11 @@ class World:
     sleep: Callable[[float], None] = _no_wait
 
     def radiance(self, time_s: float) -> NDArray[np.float64]:
-        """Returns what is there to be seen at a time, [row, column], with the light as it is now."""
+        """Returns the scene at a time, [row, column], with the light as it is now: dark where the camera is capped."""
         scene = self.scene(time_s) if callable(self.scene) else self.scene
-        return np.asarray(scene, np.float64) * self.light
+        return np.asarray(scene, np.float64) * (0.0 if self.capped else self.light)
 
     def pass_time(self, seconds: float) -> None:
         """Moves the clock on."""
         self.time_s += seconds
         self.sleep(seconds)
-
-
-class SimulatedRig:
-    """A rig that shows a stimulus by putting it into the world: it is there at once."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-
-    def show(self, stimulus: Stimulus) -> None:
-        """Returns when the world is the stimulus."""
-        self._world.scene = np.array(stimulus.radiance)

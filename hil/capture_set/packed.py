@@ -56,6 +56,11 @@ class PackedStore:
             return bytes(np.asarray(stored[name], np.uint8))
 
 
+def check_can_pack() -> None:
+    """Raises PrivcamError where sets cannot be packed here: better before a day of capture than after it."""
+    _h5py()
+
+
 def pack(folder: Path, file: Path) -> CaptureSet:
     """Returns the packed set, after every frame of it was read back and found to be the one that was taken.
 

@@ -49,7 +49,7 @@ class CaptureWriter:
         Raises PrivcamError where something lies there already.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        lock = _locked(folder)
+        lock = locked(folder)
         with _closing_on_error(lock):
             _remove_half_headers(folder)
             others = {file.name for file in folder.iterdir()} - _MADE_BEFORE_THE_HEADER
@@ -72,7 +72,7 @@ class CaptureWriter:
         """
         if not (folder / HEADER).is_file():
             raise PrivcamError("not a capture set", got=folder, allowed=f"a folder with {HEADER}", todo="create a set")
-        lock = _locked(folder)
+        lock = locked(folder)
         with _closing_on_error(lock):
             _remove_half_headers(folder)
             stored = CaptureSet(FolderStore(folder), str(folder))
@@ -185,7 +185,7 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _locked(folder: Path) -> IO[bytes]:
+def locked(folder: Path) -> IO[bytes]:
     """Returns the open file whose lock says that this process writes the set; PrivcamError where another has it."""
     import fcntl  # here, so that sets can be read where there is none
 

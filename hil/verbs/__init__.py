@@ -14,6 +14,7 @@ VERBS: dict[str, str] = {
     "design": "hil.verbs.design",
     "table": "hil.verbs.table",
     "snapshot": "hil.verbs.snapshot",
+    "capture": "hil.verbs.capture",
     "export": "hil.verbs.export",
     "read-sheet": "hil.verbs.read_sheet",
     "study": "hil.verbs.study",

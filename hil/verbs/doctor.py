@@ -169,6 +169,7 @@ _LOOKS: tuple[Callable[[], Part], ...] = (
     _compiler, _bfloat16, _real_data, _picamera2, _serial_ports,
     _package("ai-edge-litert", "writes and runs exported int8 encoders", "pip install 'privcam[export]', on a Pi 'privcam[pi]'"),
     _package("tflite-runtime", "runs them where there is no ai-edge-litert", "pip install tflite-runtime 'numpy<2'"),
+    _package("pyvisa", "lamps on instruments that speak SCPI", "pip install 'privcam[rig]'"),
     _tool("arm-none-eabi-gcc", "compiles firmware (planned)", "Debian: apt install gcc-arm-none-eabi libnewlib-arm-none-eabi"),
     _tool("qemu-system-arm", "runs firmware without a board (planned)", "Debian: apt install qemu-system-arm"),
 )

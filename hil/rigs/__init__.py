@@ -1,0 +1,1 @@
+"""Rigs: what shows stimuli to a camera. A simulated world, a person, a screen, a lamp on a wire, a stage."""
