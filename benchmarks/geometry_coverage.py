@@ -29,7 +29,7 @@ from optics_sim.optics.patterns import default_lensless
 
 HERE = Path(__file__).parent
 DISTANCES_M = (0.2, 0.4)
-EXPOSURES_S = (0.01, 0.04)
+EXPOSURES_S = (0.004, 0.016)
 CODE, SAMPLES, PITCH_M = 32, 4, 62e-6
 NAMES = ("mask to sensor", "shift y", "shift x", "rotation")
 ALLOWED = {"mask to sensor": 0.5, "shift y": 0.05, "shift x": 0.05, "rotation": 0.1}  # half-widths, in the units of `Found`
@@ -82,7 +82,7 @@ def session(camera: HiddenCamera, rng: np.random.Generator) -> Session:
 def noise_of(camera: HiddenCamera) -> Noise:
     """Returns what a photon transfer would say, an honest percent beside the truth."""
     sensor = camera.design.sensor
-    return Noise(1.01 * sensor.gain_dn_per_e, 0.99 * sensor.gain_dn_per_e * sensor.read_noise_e)
+    return Noise(1.01 * sensor.gain_dn_per_e, 0.99 * sensor.gain_dn_per_e * sensor.read_noise_e, sensor.gain_dn_per_e * sensor.full_well_e)
 
 
 def compared(camera: HiddenCamera, found: Geometry) -> dict[str, Found]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from calibration import point_source_refusals, registration
-from calibration.intervals import NORMAL_95
+from calibration.intervals import Estimate
 from calibration.mask_model import MaskModel, Mounting
 from calibration.point_source import Noise, Session, gather, plan, spot
 from calibration.shadow_fit import MOUNTING, NAMES, ShadowFit, Solution, Spot, mounting_of
@@ -137,8 +137,8 @@ def _figures(solution: Solution, design: CameraDesign, session: Session) -> dict
     optics, pitch = _optics(design), design.code_pitch_m
 
     def note(name: str, value: float, error: float, unit: str, note: str = "") -> None:
-        reach = NORMAL_95 * error
-        figures[name] = Measure(name=name, value=value, interval=(value - reach, value + reach), unit=unit, n=len(session.captures),
+        interval = Estimate(value, error, len(session.captures) - 1).interval
+        figures[name] = Measure(name=name, value=value, interval=interval, unit=unit, n=len(session.captures),
                                 interval_kind=INTERVAL, source=session.source, note=note)
 
     for name, error in solution.errors.items():

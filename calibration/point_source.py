@@ -22,7 +22,7 @@ from optics_sim.errors import PrivcamError
 from optics_sim.measure import Source
 
 Array = NDArray[np.float64]
-USED_SHARE = 0.8  # of the converter's range: a pixel that is expected above it on a rung does not count that rung
+USED_SHARE = 0.8  # of the sensor's range: a pixel that is expected above it on a rung does not count that rung
 ROUNDING_DN2 = 1 / 12
 DITHER = (0.7548776662466927, 0.5698402909980532)  # of the plastic number: places fall evenly between code pixels
 
@@ -59,15 +59,16 @@ class Session:
 
 @dataclass(frozen=True)
 class Noise:
-    """What photon transfer says of the sensor: gain, and the temporal noise of a pixel in the dark."""
+    """What photon transfer says of the sensor: gain, temporal noise of a pixel in the dark, and the signal over dark that saturates it."""
 
     gain_dn_per_e: float
     dark_noise_dn: float
+    saturation_dn: float = float("inf")
 
     @classmethod
     def of(cls, transfer: PhotonTransfer) -> Noise:
         """Returns the noise that a photon transfer found."""
-        return cls(transfer["gain"].value or 0.0, transfer["dark noise dn"].value or 0.0)
+        return cls(*(transfer[name].value or 0.0 for name in ("gain", "dark noise dn", "saturation dn")))
 
 
 def plan(design: CameraDesign, distances_m: Sequence[float], exposures_s: Sequence[float], *, side: int = 3, count: int = 4,
@@ -119,22 +120,22 @@ def _starts(shots: Sequence[Shot]) -> list[tuple[int, int]]:
     return list(zip(new, [*new[1:], len(shots)], strict=True))
 
 
-def usable(capture: Capture, bits: int) -> NDArray[np.bool_]:
+def usable(capture: Capture, noise: Noise, bits: int) -> NDArray[np.bool_]:
     """Returns which pixels count on each rung [rung, row, column]: those that the rung before lets expect below `USED_SHARE`.
 
     The choice is never made by the numbers it is about, which would favour the dim among noisy ones. The first rung always counts.
     """
-    limit = USED_SHARE * (2**bits - 1)
     counted = [np.ones(capture.lit[0].frames.shape[1:], bool)]
     for before, dark, rung in zip(capture.lit, capture.off, capture.lit[1:], strict=False):
-        expected = dark.mean_image + (before.mean_image - dark.mean_image) * rung.exposure_s / before.exposure_s
-        counted.append(counted[-1] & (expected < limit))
+        expected = (before.mean_image - dark.mean_image) * rung.exposure_s / before.exposure_s
+        limit = np.minimum(2**bits - 1 - dark.mean_image, noise.saturation_dn)
+        counted.append(counted[-1] & (expected < USED_SHARE * limit))
     return np.array(counted)
 
 
 def spot(capture: Capture, readout: Readout, noise: Noise, bits: int) -> Spot:
     """Returns a capture as light on code pixels, in electrons per second, upright as the camera sees the scene, and its variance."""
-    counted = usable(capture, bits)
+    counted = usable(capture, noise, bits)
     light, variance, time = (np.zeros(counted.shape[1:]) for _ in range(3))
     for on, off, here in zip(capture.lit, capture.off, counted, strict=True):
         weight, signal = here * len(on.frames), on.mean_image - off.mean_image

@@ -19,6 +19,7 @@ from optics_sim.errors import PrivcamError
 
 MIN_PLACES = 5  # at each distance: a line through fewer cannot show that one of them is wrong
 SATURATED_SHARE = 1e-4  # of raw numbers at full scale on the shortest rung: a few broken pixels
+FULL_SHARE = 0.9  # of the saturation that photon transfer found
 MIN_SNR = 10.0  # rms of the shadow over rms of the noise, on code pixels
 LIGHT_LIMIT = 0.01  # relative change of the light within a stack or between rungs
 MOVED_PX, TURNED_RAD = 0.05, np.radians(0.1)  # between the first capture and the last
@@ -69,17 +70,17 @@ def content(session: Session, spots: Sequence[Spot], noise: Noise) -> list[Privc
     """Returns what is wrong with the light of frames whose form is right; `spots` are the captures' images."""
     found: list[PrivcamError] = []
     for i, (capture, spot) in enumerate(zip(session.captures, spots, strict=True)):
-        faults = [*_clipping(f"capture {i}", capture, session.bits), *_darkness(f"capture {i}", spot)]
+        faults = [*_clipping(f"capture {i}", capture, noise, session.bits), *_darkness(f"capture {i}", spot)]
         found.extend(faults or _flicker(f"capture {i}", capture, noise, session.bits))
     return found or [*_movement(spots[0], spots[-1])]
 
 
-def _clipping(name: str, capture: Capture, bits: int) -> Iterable[PrivcamError]:
+def _clipping(name: str, capture: Capture, noise: Noise, bits: int) -> Iterable[PrivcamError]:
     full = 2**bits - 1
     for rung, kind in ((capture.lit[0], "the shortest exposure is saturated"), (capture.off[0], "saturated with the source off")):
-        share = clipped_share(rung, full)
+        share = max(clipped_share(rung, full), float(np.mean(rung.mean_image - capture.off[0].mean_image > FULL_SHARE * noise.saturation_dn)))
         if share > SATURATED_SHARE:
-            yield _refusal(f"{name}: {kind}", f"{share:.1%} at full scale", f"at most {SATURATED_SHARE:.2%}",
+            yield _refusal(f"{name}: {kind}", f"{share:.1%} of raw numbers", f"at most {SATURATED_SHARE:.2%}",
                            "begin the ladder with a shorter exposure, or dim the source")
     if clipped_share(capture.off[-1], 0) > SATURATED_SHARE:
         yield _refusal(f"{name}: dark frames end at 0", f"{clipped_share(capture.off[-1], 0):.1%}", f"at most {SATURATED_SHARE:.2%}",
@@ -96,7 +97,7 @@ def _darkness(name: str, spot: Spot) -> Iterable[PrivcamError]:
 
 def _flicker(name: str, capture: Capture, noise: Noise, bits: int) -> Iterable[PrivcamError]:
     """Within a rung frame means must agree, and from rung to rung light per time, on pixels that count on both."""
-    counted = usable(capture, bits)
+    counted = usable(capture, noise, bits)
     for i, (on, off) in enumerate(zip(capture.lit, capture.off, strict=True)):
         means = on.frames[:, counted[i]].mean(axis=1, dtype=np.float64) - off.frames[:, counted[i]].mean()
         level, pixels = float(means.mean()), int(counted[i].sum())

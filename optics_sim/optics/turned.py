@@ -97,7 +97,7 @@ def _walk(start: tuple[Array, Array], slope: tuple[float, float], length: int, s
     t = np.sort(np.concatenate(cuts, axis=1), axis=1)
     step, middle = np.diff(t, axis=1), (t[:, 1:] + t[:, :-1]) / 2
     y, x = start[0][:, None] + slope[0] * middle, start[1][:, None] + slope[1] * middle
-    x = x.clip(0, samples[1])
+    x = x.clip(-1, samples[1])
     row, column = np.floor(y).clip(-1, samples[0]).astype(np.int64), np.floor(x).astype(np.int64)
     offset = np.arange(lines)[:, None] * (length + 1.0)
     flat = np.searchsorted((t + offset).ravel(), (cuts[0] + offset).ravel()).reshape(lines, -1)
