@@ -75,7 +75,8 @@ def hidden_camera(seed: int) -> HiddenCamera:
 def session(camera: HiddenCamera, rng: np.random.Generator) -> Session:
     """Returns the frames of the plan."""
     shots = plan(camera.design, DISTANCES_M, EXPOSURES_S)
-    frames = [camera.frames(shot.position_m, shot.distance_m, shot.exposure_s, shot.count, generator=rng, light=float(shot.on)) for shot in shots]
+    frames = [camera.frames(shot.position_m, shot.distance_m, shot.exposure_s, shot.count, generator=rng, light=float(shot.on))
+              for shot in shots]
     return gather(shots, frames, bits=camera.design.sensor.bit_depth, source="simulated")
 
 
@@ -113,16 +114,18 @@ def table(lines: Sequence[dict[str, Any]]) -> str:
     """Returns coverage and half-widths as Markdown."""
     found = {name: [Found(*line[name]) for line in lines] for name in NAMES}
     every = [one.inside for of_one in found.values() for one in of_one]
-    rows = ["| parameter | unit | inside | coverage | half-width: median | largest | allowed | error: rms | largest |", "|---|---|---|---|---|---|---|---|---|"]
+    rows = ["| parameter | unit | inside | coverage | half-width: median | largest | allowed | error: rms | largest |",
+            "|---|---|---|---|---|---|---|---|---|"]
     for name, of_one in found.items():
         inside, widths, errors = (np.array([getattr(one, part) for one in of_one]) for part in ("inside", "half_width", "error"))
-        rows.append(f"| {name} | {UNITS[name]} | {inside.sum()} of {len(inside)} | {inside.mean():.1%} | {np.median(widths):.3g} | {widths.max():.3g} "
-                    f"| {ALLOWED[name]} | {np.sqrt((errors**2).mean()):.2g} | {np.abs(errors).max():.2g} |")
-    low, high = stats.beta.ppf([0.025, 0.975], [sum(every), sum(every) + 1], [len(every) - sum(every) + 1, max(len(every) - sum(every), 1e-9)])
-    rows.append(f"\nAll (camera, parameter) pairs: {sum(every)} of {len(every)} inside, {np.mean(every):.1%} "
+        rows.append(f"| {name} | {UNITS[name]} | {inside.sum()} of {len(inside)} | {inside.mean():.1%} | {np.median(widths):.3g} "
+                    f"| {widths.max():.3g} | {ALLOWED[name]} | {np.sqrt((errors**2).mean()):.2g} | {np.abs(errors).max():.2g} |")
+    hits, misses = sum(every), len(every) - sum(every)
+    low, high = stats.beta.ppf([0.025, 0.975], [hits, hits + 1], [misses + 1, max(misses, 1e-9)])
+    rows.append(f"\nAll (camera, parameter) pairs: {hits} of {len(every)} inside, {np.mean(every):.1%} "
                 f"(95 % Clopper-Pearson {low:.1%} to {high:.1%}, pairs taken as independent). {len(lines)} cameras; a fit takes "
-                f"{np.median([line['fit_cpu_s'] for line in lines]):.1f} s of one core (median); {np.median([line['misfit'] for line in lines]):.1%} "
-                "of an image's spread is left by it.")
+                f"{np.median([line['fit_cpu_s'] for line in lines]):.1f} s of one core (median); "
+                f"{np.median([line['misfit'] for line in lines]):.1%} of an image's spread is left by it.")
     return "\n".join(rows)
 
 

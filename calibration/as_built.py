@@ -17,7 +17,8 @@ SENSOR_FIELDS = {"dark noise": "read_noise_e", "dark current from mean": "dark_c
 MEASURED = "measured by photon transfer"
 
 
-def as_built(design: CameraDesign, geometry: Geometry | None = None, transfer: PhotonTransfer | None = None, *, name: str | None = None) -> CameraDesign:
+def as_built(design: CameraDesign, geometry: Geometry | None = None, transfer: PhotonTransfer | None = None, *,
+             name: str | None = None) -> CameraDesign:
     """Returns the design with the mask where it is and the sensor as it is, its parent being `design`.
 
     The gain is that of analogue gain 1: the transfer must have been taken at the design's. Figures a transfer lacks stay as designed.
@@ -35,9 +36,11 @@ def as_built(design: CameraDesign, geometry: Geometry | None = None, transfer: P
 
 def _optics(design: CameraDesign, geometry: Geometry) -> dict[str, Any]:
     if not isinstance(design.optics, LenslessOptics):
-        raise PrivcamError("only a mask has a mounting", got=design.optics.kind, allowed="lensless", todo="give the design that was calibrated")
+        raise PrivcamError("only a mask has a mounting", got=design.optics.kind, allowed="lensless",
+                           todo="give the design that was calibrated")
     at = geometry.mounting
-    return {"optics.mask_to_sensor_m": at.mask_to_sensor_m, "optics.mount": Mount(shift_m=at.shift_m, rotation_rad=at.rotation_rad).model_dump()}
+    mount = Mount(shift_m=at.shift_m, rotation_rad=at.rotation_rad)
+    return {"optics.mask_to_sensor_m": at.mask_to_sensor_m, "optics.mount": mount.model_dump()}
 
 
 def _sensor(design: CameraDesign, transfer: PhotonTransfer) -> dict[str, Any]:

@@ -27,7 +27,7 @@ __all__ = ["Geometry", "Rig", "check", "fit", "gather", "plan"]
 
 INTERVAL = "95 % jackknife over mask blocks and images"
 MIN_LIKENESS = 0.5  # of image and shadow; diffraction leaves 0.9
-ASTRAY_PX = 1.0  # from the line through all shadows: more is no sampling but a wrong label
+ASTRAY_PX = 0.75  # from the line through all shadows: more is no sampling but a wrong label
 LARGEST_ROLL = np.radians(45)
 
 
@@ -100,7 +100,8 @@ def _judged(session: Session, design: CameraDesign, noise: Noise, rig: Rig) -> t
 
 def _optics(design: CameraDesign) -> LenslessOptics:
     if not isinstance(design.optics, LenslessOptics):
-        raise PrivcamError("only a mask has a mounting", got=design.optics.kind, allowed="lensless", todo="give the design of a lensless camera")
+        raise PrivcamError("only a mask has a mounting", got=design.optics.kind, allowed="lensless",
+                           todo="give the design of a lensless camera")
     return design.optics
 
 
@@ -119,16 +120,19 @@ def _astray(found: registration.Found, start: dict[str, float], away: registrati
     unlike = [i for i, likeness in enumerate(found.likeness) if likeness < MIN_LIKENESS]
     if unlike:
         return [PrivcamError("the shadow of this mask is not seen", got=f"captures {unlike}: likeness {min(found.likeness):.2f}",
-                             allowed=f"at least {MIN_LIKENESS}", todo="check that it is this design's film, not mirrored or turned by 90 degrees, "
-                             "that nothing else shines, and that the source is small: below a quarter of a code pixel behind the mask")]
+                             allowed=f"at least {MIN_LIKENESS}",
+                             todo="check that it is this design's film, not mirrored or turned by 90 degrees, that nothing else shines, "
+                             "and that the source is small: below a quarter of a code pixel behind the mask")]
     if away.max() > ASTRAY_PX:
         wrong = [i for i in np.argsort(-away) if away[i] > max(ASTRAY_PX, away.max() / 2)]
         return [PrivcamError("frames out of order: the labelled positions disagree with what the frames show",
-                             got=f"captures {sorted(int(i) for i in wrong)}: shadows up to {away.max():.1f} code pixels from where they belong",
-                             allowed=f"{ASTRAY_PX:g} code pixel", todo="give each frame the place it was taken at, or take the session again")]
+                             got=f"captures {sorted(int(i) for i in wrong)}: shadows up to {away.max():.1f} code pixels from their places",
+                             allowed=f"{ASTRAY_PX:g} code pixel",
+                             todo="give each frame the place it was taken at, or take the session again")]
     if abs(start["source roll"]) > LARGEST_ROLL:
         return [PrivcamError("the shadows move another way than the source", got=f"{np.degrees(start['source roll']):.0f} degrees",
-                             allowed=f"within {np.degrees(LARGEST_ROLL):.0f}", todo="check the rig's axes and signs and the design's readout.turn")]
+                             allowed=f"within {np.degrees(LARGEST_ROLL):.0f}",
+                             todo="check the rig's axes and signs and the design's readout.turn")]
     return []
 
 
@@ -146,7 +150,8 @@ def _figures(solution: Solution, design: CameraDesign, session: Session) -> dict
         note(name, value if in_m else float(np.degrees(value)), error if in_m else float(np.degrees(error)), "m" if in_m else "degree")
     for name in MOUNTING[1:3]:
         note(f"{name} in code pixels", solution.values[name] / pitch, solution.errors[name] / pitch, "code pixel", "against the rig's axis")
-    note("magnification", 1 + solution.values["mask to sensor"] / optics.scene_to_mask_m, solution.errors["mask to sensor"] / optics.scene_to_mask_m,
-         "1", f"of a scene at {optics.scene_to_mask_m:g} m")
+    far = optics.scene_to_mask_m
+    note("magnification", 1 + solution.values["mask to sensor"] / far, solution.errors["mask to sensor"] / far, "1",
+         f"of a scene at {far:g} m")
     return figures
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
@@ -75,21 +76,25 @@ def plan(design: CameraDesign, distances_m: Sequence[float], exposures_s: Sequen
          reach: float = 0.3) -> list[Shot]:
     """Returns the shots of a session, in the order to take them: `side` x `side` places at each distance, and the first again.
 
-    The outer places move the shadow by `reach` of the sensor's side; none lies on a multiple of another, so that the
-    shadows fall everywhere between code pixels. Raises PrivcamError for distances or exposures that are not a session's.
+    The outer places move the shadow by `reach` of the sensor's side, at every second distance by a quarter less, so that no two places
+    look alike; none lies on a multiple of another, so that the shadows fall everywhere between code pixels.
+    Raises PrivcamError for distances or exposures that are not a session's, and for optics without a mask.
     """
-    if side < 2 or count < 2 or not distances_m or min(distances_m) <= 0 or list(exposures_s) != sorted(set(exposures_s)) or not exposures_s:
-        raise PrivcamError("these are not the shots of a session", got=f"{side} places a side, {count} frames, distances {list(distances_m)}, "
-                           f"exposures {list(exposures_s)}", allowed="two or more places a side and frames, distances above 0, rising exposures",
+    rising = len(exposures_s) > 0 and list(exposures_s) == sorted(set(exposures_s))
+    if side < 2 or count < 2 or not distances_m or min(distances_m) <= 0 or not rising:
+        raise PrivcamError("these are not the shots of a session",
+                           got=f"{side} places a side, {count} frames, distances {list(distances_m)}, exposures {list(exposures_s)}",
+                           allowed="two or more places a side and frames, distances above 0, rising exposures",
                            todo="ask for 3 x 3 places at two distances, one about twice the other")
     if not isinstance(design.optics, LenslessOptics):
-        raise PrivcamError("only a mask has a shadow", got=design.optics.kind, allowed="lensless", todo="give the design of a lensless camera")
+        raise PrivcamError("only a mask has a shadow", got=design.optics.kind, allowed="lensless",
+                           todo="give the design of a lensless camera")
     pitch, mask_m = design.code_pitch_m, design.optics.mask_to_sensor_m
     step = reach * min(design.readout.shape)
-    grid = [(y, x) for y in np.linspace(-step, step, side) for x in np.linspace(-step, step, side)]
     places: list[tuple[tuple[float, float], float]] = []
-    for distance in distances_m:
-        for y, x in grid:
+    for i, distance in enumerate(distances_m):
+        line = np.linspace(-step, step, side) * (1 if i % 2 == 0 else 0.75)
+        for y, x in product(line, line):
             off = [(len(places) + 1) * share % 1 - 0.5 for share in DITHER]
             metres = pitch * distance / mask_m
             places.append(((float((y + off[0]) * metres), float((x + off[1]) * metres)), float(distance)))
@@ -107,17 +112,19 @@ def gather(shots: Sequence[Shot], frames: Sequence[NDArray[np.integer]], *, bits
                            allowed=f"{len(shots)} stacks of {sorted({s.count for s in shots})}",
                            todo="give one array for each shot, with as many frames as it asks for")
     captures: list[Capture] = []
-    for first in _starts(shots):
-        mine = [(shot, stack) for shot, stack in zip(shots[first[0]:first[1]], frames[first[0]:first[1]], strict=True)]
-        lit, off = (tuple(Level(shot.exposure_s, None if on else 0.0, stack) for shot, stack in mine if shot.on is on) for on in (True, False))
+    for first, last in _stays(shots):
+        mine = list(zip(shots[first:last], frames[first:last], strict=True))
+        lit, off = (tuple(Level(shot.exposure_s, None if on else 0.0, stack) for shot, stack in mine if shot.on is on)
+                    for on in (True, False))
         captures.append(Capture(mine[0][0].position_m, mine[0][0].distance_m, lit, off))
     return Session(tuple(captures), bits, source)
 
 
-def _starts(shots: Sequence[Shot]) -> list[tuple[int, int]]:
+def _stays(shots: Sequence[Shot]) -> list[tuple[int, int]]:
     """Returns where each place's shots begin and end: a place is left when position or distance change."""
-    new = [i for i, shot in enumerate(shots) if i == 0 or (shot.position_m, shot.distance_m) != (shots[i - 1].position_m, shots[i - 1].distance_m)]
-    return list(zip(new, [*new[1:], len(shots)], strict=True))
+    at = [(shot.position_m, shot.distance_m) for shot in shots]
+    new = [i for i, place in enumerate(at) if i == 0 or place != at[i - 1]]
+    return list(pairwise([*new, len(shots)]))
 
 
 def usable(capture: Capture, noise: Noise, bits: int) -> NDArray[np.bool_]:

@@ -40,8 +40,8 @@ def form(session: Session, design: CameraDesign) -> list[PrivcamError]:
 def _stack_faults(name: str, capture: Capture, shape: tuple[int, int]) -> Iterable[PrivcamError]:
     lit, off = [rung.exposure_s for rung in capture.lit], [rung.exposure_s for rung in capture.off]
     if not lit or lit != off or lit != sorted(set(lit)):
-        yield _refusal(f"{name}: exposures are not a ladder", f"on {lit}, off {off} s", "the same rising exposures with the source on and off",
-                       "take the shots that `plan` lists, in its order")
+        yield _refusal(f"{name}: exposures are not a ladder", f"on {lit}, off {off} s",
+                       "the same rising exposures with the source on and off", "take the shots that `plan` lists, in its order")
     for rung in (*capture.lit, *capture.off):
         if not isinstance(rung.frames, np.ndarray) or rung.frames.dtype.kind not in "iu":
             yield _refusal(f"{name}: frames are not raw integers", getattr(rung.frames, "dtype", type(rung.frames).__name__), "integer DN",
@@ -56,14 +56,15 @@ def _place_faults(session: Session) -> Iterable[PrivcamError]:
     distances = {c.distance_m for c in captures}
     for distance in sorted(distances):
         places = {c.position_m for c in captures if c.distance_m == distance}
-        spread = np.linalg.svd(np.array(sorted(places)) - np.mean(sorted(places), axis=0), compute_uv=False) if len(places) > 1 else [0, 0]
-        if len(places) < MIN_PLACES or spread[-1] < 0.1 * spread[0]:
-            yield _refusal(f"too few places at {distance:g} m", f"{len(places)} places, {'all on a line' if len(places) > 2 else 'too few'}"
-                           if len(places) >= MIN_PLACES else f"{len(places)} places", f"at least {MIN_PLACES}, spread over the field",
-                           "take the shots that `plan` lists")
+        spread = np.linalg.svd(np.array(sorted(places)) - np.mean(sorted(places), axis=0), compute_uv=False)
+        on_a_line = len(places) > 1 and spread[-1] < 0.1 * spread[0]
+        if len(places) < MIN_PLACES or on_a_line:
+            yield _refusal(f"too few places at {distance:g} m", f"{len(places)} places{', all on a line' if on_a_line else ''}",
+                           f"at least {MIN_PLACES}, spread over the field", "take the shots that `plan` lists")
     if len(captures) < 2 or (captures[0].position_m, captures[0].distance_m) != (captures[-1].position_m, captures[-1].distance_m):
         yield _refusal("the first place was not taken again at the end", captures[-1].position_m if captures else "no captures",
-                       captures[0].position_m if captures else "captures", "close the session with its first place: it shows whether anything moved")
+                       captures[0].position_m if captures else "captures",
+                       "close the session with its first place: it shows whether anything moved")
 
 
 def content(session: Session, spots: Sequence[Spot], noise: Noise) -> list[PrivcamError]:
@@ -78,7 +79,8 @@ def content(session: Session, spots: Sequence[Spot], noise: Noise) -> list[Privc
 def _clipping(name: str, capture: Capture, noise: Noise, bits: int) -> Iterable[PrivcamError]:
     full = 2**bits - 1
     for rung, kind in ((capture.lit[0], "the shortest exposure is saturated"), (capture.off[0], "saturated with the source off")):
-        share = max(clipped_share(rung, full), float(np.mean(rung.mean_image - capture.off[0].mean_image > FULL_SHARE * noise.saturation_dn)))
+        over_dark = rung.mean_image - capture.off[0].mean_image
+        share = max(clipped_share(rung, full), float(np.mean(over_dark > FULL_SHARE * noise.saturation_dn)))
         if share > SATURATED_SHARE:
             yield _refusal(f"{name}: {kind}", f"{share:.1%} of raw numbers", f"at most {SATURATED_SHARE:.2%}",
                            "begin the ladder with a shorter exposure, or dim the source")
@@ -105,7 +107,8 @@ def _flicker(name: str, capture: Capture, noise: Noise, bits: int) -> Iterable[P
         spread = float(means.std(ddof=1))
         if spread > LIGHT_LIMIT * level + SIGNIFICANCE * own:
             yield _refusal(f"{name}: flickering source", f"{spread / level:.1%} rms from frame to frame at {on.exposure_s:g} s",
-                           f"{LIGHT_LIMIT:.0%}", "run the source on direct current or expose for whole mains periods, then take the session again")
+                           f"{LIGHT_LIMIT:.0%}",
+                           "run the source on direct current or expose for whole mains periods, then take the session again")
             return
     for i in range(1, len(capture.lit)):
         rates, errors = zip(*(_rate(capture, k, counted[i], noise) for k in (i - 1, i)), strict=True)

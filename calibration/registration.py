@@ -35,10 +35,10 @@ class Found:
 def find(model: MaskModel, spots: Sequence[Spot], mask_to_sensor_m: float) -> Found:
     """Returns where the shadow lies in each image; the turn is that of the image in whose middle the design has it."""
     middle = min(range(len(spots)), key=lambda i: float(np.hypot(*spots[i].position_m)) / spots[i].distance_m)
-    best = max((_placed(model, spots[middle], mask_to_sensor_m * stretch, turn) + (stretch, turn) for stretch in STRETCHES for turn in TURNS),
-               key=lambda match: match[0])
-    at = [_placed(model, one, mask_to_sensor_m * best[-2], best[-1]) for one in spots]
-    return Found(np.array([centre for _, centre in at]), np.array([likeness for likeness, _ in at]), float(best[-1]))
+    tried = [(stretch, turn) for stretch in STRETCHES for turn in TURNS]
+    stretch, turn = max(tried, key=lambda at: _placed(model, spots[middle], mask_to_sensor_m * at[0], at[1])[0])
+    seen = [_placed(model, one, mask_to_sensor_m * stretch, turn) for one in spots]
+    return Found(np.array([centre for _, centre in seen]), np.array([likeness for likeness, _ in seen]), float(turn))
 
 
 def _placed(model: MaskModel, spot: Spot, mask_to_sensor_m: float, turn: float) -> tuple[float, tuple[float, float]]:

@@ -43,7 +43,8 @@ class Basis:
 
     @cached_property
     def _blurs(self) -> list[tuple[Array, Array]]:
-        return [(_gaussian(self._grid[0] * self.fine, self.fine * s), _gaussian(self._grid[1] * self.fine, self.fine * s)) for s in BLURS_PX]
+        rows, columns = (n * self.fine for n in self._grid)
+        return [(_gaussian(rows, self.fine * s), _gaussian(columns, self.fine * s)) for s in BLURS_PX]
 
     def _blurred(self, light: Array) -> list[Array]:
         return [rows @ light @ columns for rows, columns in self._blurs] if self.interference else []

@@ -138,7 +138,9 @@ class Printing(Plain):
 class Mount(Plain):
     """Where a mask sits on the sensor, as a calibration found it: its middle from the sensor's axis, and its turn."""
 
-    shift_m: tuple[float, float] = Field((0.0, 0.0), description="(y, x) of the mask's middle, +y down and +x right as the camera sees the scene")
+    shift_m: tuple[float, float] = Field(
+        (0.0, 0.0), description="(y, x) of the mask's middle, +y down and +x right as the camera sees the scene"
+    )
     rotation_rad: float = Field(0.0, description="of the mask, from +x towards +y: clockwise as the camera sees the scene")
 
 

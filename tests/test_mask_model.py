@@ -71,7 +71,8 @@ def test_slopes_are_those_of_differences():
 # --- numpy and torch ------------------------------------------------------------------------------
 @pytest.mark.parametrize("optics", [{}, {"mask_to_sensor_m": 3.4e-3}, {"printing": Printing(edge_blur_m=8e-6).model_dump()},
                                     {"printing": Printing(edge_blur_m=5e-6, opaque_transmission=0.02, clear_transmission=0.9).model_dump()},
-                                    {"mount": OFF.model_dump()}, {"mount": OFF.model_dump(), "printing": Printing(edge_blur_m=8e-6).model_dump()}])
+                                    {"mount": OFF.model_dump()},
+                                    {"mount": OFF.model_dump(), "printing": Printing(edge_blur_m=8e-6).model_dump()}])
 def test_numpy_and_torch_draw_the_same_shadow(optics):
     design = lensless(**optics)
     wanted = design_psf(design, propagation="geometric").numpy()
