@@ -148,8 +148,8 @@ def main() -> None:
         with file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(lines[-1]) + "\n")
     command = f"python -m benchmarks.geometry_coverage --cameras {given.cameras}"
-    given.results.write_text(f"# Geometry of hidden cameras\n\nCommand: `{command}`. Simulated. {'What each camera is: ' if lines else ''}"
-                             f"see `benchmarks/geometry_coverage.py`.\n\n{table(lines)}\n", encoding="utf-8")
+    given.results.write_text(f"# Geometry of hidden cameras\n\nCommand: `{command}`. Simulated, {len(lines)} of {given.cameras} cameras so "
+                             "far (the command goes on where it was stopped); what a camera is: see `benchmarks/geometry_coverage.py`.\n\n{table(lines)}\n", encoding="utf-8")
     print(table(lines))
 
 

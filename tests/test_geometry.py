@@ -220,7 +220,7 @@ def test_swapped_frames_are_refused_and_named(taken, a, b):
     captures[a], captures[b] = (replace(captures[a], lit=captures[b].lit, off=captures[b].off),
                                 replace(captures[b], lit=captures[a].lit, off=captures[a].off))
     text = refused(replace(taken, captures=tuple(captures)))
-    assert "frames out of order" in text and str(a) in text and str(b) in text
+    assert "frames out of order" in text and f"captures [{a}, {b}]" in text
 
 
 def test_another_mask_is_refused(taken):
