@@ -147,9 +147,10 @@ def main() -> None:
         print(json.dumps(lines[-1]), flush=True)
         with file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(lines[-1]) + "\n")
-    command = f"python -m benchmarks.geometry_coverage --cameras {given.cameras}"
-    given.results.write_text(f"# Geometry of hidden cameras\n\nCommand: `{command}`. Simulated, {len(lines)} of {given.cameras} cameras so "
-                             "far (the command goes on where it was stopped); what a camera is: see `benchmarks/geometry_coverage.py`.\n\n{table(lines)}\n", encoding="utf-8")
+    head = (f"# Geometry of hidden cameras\n\nCommand: `python -m benchmarks.geometry_coverage --cameras {given.cameras}`. Simulated, "
+            f"{len(lines)} of {given.cameras} cameras so far (the command goes on where it was stopped); what a camera is: see "
+            "`benchmarks/geometry_coverage.py`.")
+    given.results.write_text(f"{head}\n\n{table(lines)}\n", encoding="utf-8")
     print(table(lines))
 
 

@@ -97,7 +97,9 @@ class ShadowFit:
             parts = self._parts(rough, self._whole)
             rough = self._moved(rough, self._step(parts)[0])
             self._reweigh(parts)
-        at, tried, steps = np.zeros(len(self.free)), [], []
+        at = np.zeros(len(self.free))
+        tried: list[Array] = []
+        steps: list[Array] = []
         for _ in range(MOST_STEPS):
             values = self._moved(rough, at)
             parts = self._parts(values, self._whole)
