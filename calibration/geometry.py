@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from calibration import point_source_refusals, registration
+from calibration import point_source_refusals, shadow_start
 from calibration.intervals import Estimate
 from calibration.mask_model import MaskModel, Mounting
 from calibration.point_source import Noise, Session, gather, plan, spot
@@ -93,8 +93,8 @@ def _judged(session: Session, design: CameraDesign, noise: Noise, rig: Rig) -> t
     faults = point_source_refusals.content(session, spots, noise)
     if faults:
         return faults, [], {}
-    found = registration.find(model, spots, _optics(design).mask_to_sensor_m)
-    start, away = registration.start(model, spots, found)
+    found = shadow_start.find(model, spots, _optics(design).mask_to_sensor_m)
+    start, away = shadow_start.start(model, spots, found)
     return _astray(found, start, away), spots, start
 
 
@@ -115,7 +115,7 @@ def _untold(session: Session, rig: Rig) -> list[PrivcamError]:
     return []
 
 
-def _astray(found: registration.Found, start: dict[str, float], away: registration.Array) -> list[PrivcamError]:
+def _astray(found: shadow_start.Found, start: dict[str, float], away: shadow_start.Array) -> list[PrivcamError]:
     """Returns the faults that the shadows' places show."""
     unlike = [i for i, likeness in enumerate(found.likeness) if likeness < MIN_LIKENESS]
     if unlike:

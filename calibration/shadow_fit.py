@@ -5,7 +5,7 @@ the model misses, so the errors come from the residuals themselves: a jackknife 
 travels with them through every image, and one over images, whose places between the code pixels and angles differ; both are added.
 A bias that all blocks and images share shows in neither: pixels as coarse as the mask's cells draw a shadow towards themselves. It
 is a constant here (`COMMON_PX`), from simulated cameras, and added for shift and turn.
-Deliberately not here: frames (`calibration.point_source`), where to start (`calibration.registration`), what a result means
+Deliberately not here: frames (`calibration.point_source`), where to start (`calibration.shadow_start`), what a result means
 (`calibration.geometry`).
 
 References: Kaufman, "A variable projection method for solving separable nonlinear least squares problems", BIT 15 (1975) 49;

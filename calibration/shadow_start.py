@@ -48,13 +48,13 @@ def _placed(model: MaskModel, spot: Spot, mask_to_sensor_m: float, turn: float) 
     stray = STRAY_PX
     rows, columns = spot.image.shape
     whole = model.psf(Pose(1 + reach, turn, (0.0, 0.0)), (rows + 2 * (stray + abs(round(y))), columns + 2 * (stray + abs(round(x)))))
-    match = likeness(whole, spot.image)
+    match = match_of(whole, spot.image)
     peak = np.unravel_index(np.argmax(match), match.shape)
     fine = [_summit(line, int(k)) for line, k in ((match[:, peak[1]], peak[0]), (match[peak[0]], peak[1]))]
     return float(match[peak]), (stray + abs(round(y)) - fine[0], stray + abs(round(x)) - fine[1])
 
 
-def likeness(whole: Array, window: Array) -> Array:
+def match_of(whole: Array, window: Array) -> Array:
     """Returns the correlation coefficient of a window with each place of its size in a picture; 0 where that shows too little."""
     own = window - window.mean()
     product = fftconvolve(whole, own[::-1, ::-1], "valid")
