@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal
 import numpy as np
 import tomli_w
 from numpy.typing import NDArray
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, ValidationError, model_serializer, model_validator
 
 from optics_sim.coding import Coding, PixelwiseCoding, Shutter
 from optics_sim.encoding import Encoder, NetworkWeights, ReadoutEncoder
@@ -135,6 +135,15 @@ class Printing(Plain):
         return self
 
 
+class Mount(Plain):
+    """Where a mask sits on the sensor, as a calibration found it: its middle from the sensor's axis, and its turn."""
+
+    shift_m: tuple[float, float] = Field(
+        (0.0, 0.0), description="(y, x) of the mask's middle, +y down and +x right as the camera sees the scene"
+    )
+    rotation_rad: float = Field(0.0, description="of the mask, from +x towards +y: clockwise as the camera sees the scene")
+
+
 class LenslessOptics(Plain):
     """An amplitude mask at a distance in front of a bare sensor."""
 
@@ -153,6 +162,13 @@ class LenslessOptics(Plain):
     )
     convolution: Convolution = Field("valid", description="which part of scene (*) psf reaches the sensor")
     surround: float = Field(0.0, ge=0, description="radiance outside the field, relative to white")
+    mount: Mount | None = Field(None, description="where the mask sits on the sensor; none: on the axis, as drawn")
+
+    @model_serializer(mode="wrap")
+    def _without_no_mount(self, plain: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Returns the fields; `mount` only where there is one, so that designs from before it keep their digest."""
+        data: dict[str, Any] = plain(self)
+        return data if self.mount is not None else {name: value for name, value in data.items() if name != "mount"}
 
     @property
     def magnification(self) -> float:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from optics_sim.design import BlackOptics, CameraDesign, DefocusOptics, LenslessOptics
 from optics_sim.errors import PrivcamError
+from optics_sim.optics import turned
 from optics_sim.optics.lens import defocus_psf
 from optics_sim.optics.patterns import transmission as pattern_transmission
 from optics_sim.optics.printing import levels, printed
@@ -31,7 +32,8 @@ def lensless_psf(transmission: Tensor, optics: LenslessOptics, code_pitch_m: flo
     """Returns the PSF [h, w] of a mask on code pixels, float32, differentiable in `transmission` [r, c].
 
     h and w are the code pixels that hold the geometric shadow, plus `margin` on each side for diffracted light. The
-    grid is centred on the axis. Light is integrated over the code pixel and averaged over the wavelengths.
+    grid is centred on the axis. Light is integrated over the code pixel and averaged over the wavelengths. With a `mount` the grid has
+    an even number of code pixels more than the mask has cells, enough for the shifted and turned shadow.
 
     `geometric` is the scaled shadow, area-exact; where the cell's shadow is the code pixel it is the turned pattern
     divided by the number of cells. `wave` is diffraction: sqrt(printed transmission) at `oversample` samples per cell,
@@ -53,12 +55,13 @@ def lensless_psf(transmission: Tensor, optics: LenslessOptics, code_pitch_m: flo
     if abs(shadow_m / code_pitch_m - 1) < ALIGNED:
         shadow_m = code_pitch_m
     size = tuple(math.ceil(n * shadow_m / code_pitch_m - ALIGNED * n) + 2 * margin for n in transmission.shape)
+    grid = _Grids.of(optics, code_pitch_m, (size[0], size[1]), margin)
     if mode == "wave":
-        psf = _wave(transmission, optics, shadow_m / code_pitch_m, (size[0], size[1]), oversample)
+        psf = _wave(transmission, optics, shadow_m / code_pitch_m, grid, oversample)
     else:
         fine = oversample if blurred else 1
         light = printed(transmission, optics.printing, optics.cell_m, fine)
-        psf = _on_code_pixels(light, shadow_m / code_pitch_m / fine, (size[0], size[1])) / light.numel()
+        psf = grid.integrated(light, shadow_m / code_pitch_m / fine) / light.numel()
     return torch.flip(psf, (0, 1))
 
 
@@ -75,6 +78,47 @@ def design_psf(design: CameraDesign, *, propagation: str | None = None, margin: 
     if isinstance(optics, DefocusOptics):
         return defocus_psf(optics, design.code_pitch_m, device)
     return torch.full((1, 1), 0.0 if isinstance(optics, BlackOptics) else 1.0, device=device)
+
+
+@dataclass(frozen=True)
+class _Grids:
+    """The code pixels of a PSF, `size`; `reach`, at least as large, the window that holds their light as seen from the mask.
+
+    `centre` (y, x, code pixels) and `turn` place the mask's shadow on them; `aligned` where there is nothing to place.
+    """
+
+    size: tuple[int, int]
+    reach: tuple[int, int]
+    centre: tuple[float, float]
+    turn: float
+    aligned: bool
+
+    @classmethod
+    def of(cls, optics: LenslessOptics, code_pitch_m: float, size: tuple[int, int], margin: int) -> _Grids:
+        """Returns the grids for an aligned shadow that needs `size`, its margin included."""
+        mount = optics.mount
+        if mount is None:
+            return cls(size, size, (0.0, 0.0), 0.0, True)
+        cosine, sine = abs(math.cos(mount.rotation_rad)), abs(math.sin(mount.rotation_rad))
+        height, width = (n - 2 * margin for n in size)
+        turned_size = (height * cosine + width * sine, width * cosine + height * sine)
+        y, x = (at * optics.magnification / code_pitch_m for at in mount.shift_m)
+        beyond = max((needed - cells) / 2 + abs(at) for needed, cells, at in zip(turned_size, optics.cells, (y, x), strict=True))
+        more = max(0, math.ceil(beyond - ALIGNED * max(size))) + margin
+        rows, columns = (n + 2 * more for n in optics.cells)
+        return cls((rows, columns), _seen_from_mask((rows, columns), cosine, sine, math.hypot(y, x)), (y, x), mount.rotation_rad,
+                   y == x == mount.rotation_rad == 0)
+
+    def integrated(self, light: Tensor, sample_in_code: float) -> Tensor:
+        """Returns the light of a grid of samples on the code pixels."""
+        if self.aligned:
+            return _on_code_pixels(light, sample_in_code, self.size)
+        return _on_turned_pixels(light, turned.Placing(sample_in_code, self.centre, self.turn), self.size)
+
+
+def _seen_from_mask(size: tuple[int, int], cosine: float, sine: float, away: float) -> tuple[int, int]:
+    rows, columns = size[0] * cosine + size[1] * sine, size[1] * cosine + size[0] * sine
+    return math.ceil(rows + 2 * away), math.ceil(columns + 2 * away)
 
 
 # --- wave -----------------------------------------------------------------------------------------
@@ -97,21 +141,21 @@ class _Grid:
         return cls(samples, offset, window, period, spread)
 
 
-def _wave(transmission: Tensor, optics: LenslessOptics, cell_in_code: float, size: tuple[int, int], oversample: int) -> Tensor:
+def _wave(transmission: Tensor, optics: LenslessOptics, cell_in_code: float, grid: _Grids, oversample: int) -> Tensor:
     pitch_m = optics.cell_m / oversample
     reach_m = optics.mask_to_sensor_m / optics.magnification  # z' = d D / (d + D)
     walk = _walk(max(optics.wavelengths_m), pitch_m, reach_m)
     rows, columns = (_Grid.of(n * oversample, cell_in_code / oversample, s, walk)
-                     for n, s in zip(transmission.shape, size, strict=True))
+                     for n, s in zip(transmission.shape, grid.reach, strict=True))
     transfer = _transfer(rows, columns, pitch_m, optics.wavelengths_m, reach_m, transmission.device)
     field = F.pad(_amplitude(transmission, optics, oversample),
                   (columns.offset, columns.period - columns.samples - columns.offset,
                    rows.offset, rows.period - rows.samples - rows.offset))
     waves = torch.fft.ifft2(torch.fft.fft2(field) * transfer)[:, :rows.window, :columns.window]
     light = _Intensity.apply(waves) / (len(optics.wavelengths_m) * rows.samples * columns.samples)
-    psf = _on_code_pixels(light, cell_in_code / oversample, size)
+    psf = grid.integrated(light, cell_in_code / oversample)
     if transmission.requires_grad and torch.is_grad_enabled():
-        psf = psf + _flip_gradient(transmission, optics, cell_in_code, size)
+        psf = psf + _flip_gradient(transmission, optics, cell_in_code, grid)
     return psf
 
 
@@ -176,7 +220,7 @@ def _at_level(light: Tensor, opaque: float, clear: float) -> Tensor:
     return (light <= opaque + 1e-6) | (light >= clear - 1e-6)
 
 
-def _flip_gradient(transmission: Tensor, optics: LenslessOptics, cell_in_code: float, size: tuple[int, int]) -> Tensor:
+def _flip_gradient(transmission: Tensor, optics: LenslessOptics, cell_in_code: float, grid: _Grids) -> Tensor:
     # Zero in value. A cell of own field g in a field u changes |u|^2 by 2 Re(u* g) + |g|^2 when it opens and, seen from
     # open, by 2 Re(u* g) - |g|^2: the slope of sqrt alone gives the first term, this adds the second, without which a
     # closed cell in the dark would never learn to open.
@@ -188,7 +232,7 @@ def _flip_gradient(transmission: Tensor, optics: LenslessOptics, cell_in_code: f
     kernel = _lone_cell(optics.cell_m, optics.magnification, optics.mask_to_sensor_m, optics.wavelengths_m, transmission.device)
     reach = kernel.shape[-1] // 2
     spread = F.conv2d(change[None, None], kernel.to(change.dtype), padding=2 * reach)[0, 0]
-    return _on_code_pixels(spread, cell_in_code, size) / transmission.numel()
+    return grid.integrated(spread, cell_in_code) / transmission.numel()
 
 
 @lru_cache(maxsize=32)
@@ -210,6 +254,21 @@ def _lone_cell(cell_m: float, magnification: float, mask_to_sensor_m: float, wav
 def _on_code_pixels(light: Tensor, sample_in_code: float, size: tuple[int, int]) -> Tensor:
     rows, columns = (_overlap(n, sample_in_code, s, light.device) for n, s in zip(light.shape, size, strict=True))
     return rows.to(light.dtype) @ light @ columns.to(light.dtype).T
+
+
+def _on_turned_pixels(light: Tensor, at: turned.Placing, size: tuple[int, int]) -> Tensor:
+    """Returns what `optics_sim.optics.turned.on_pixels` does, differentiable in the light."""
+    framed = F.pad(light.double(), (1, 1, 1, 1))
+    running = framed.cumsum(1) - framed
+    along, down = (_walked(framed, running, walk) for walk in turned.walks((light.shape[0], light.shape[1]), at, size))
+    return (along[:-1] + down[1:].T - along[1:] - down[:-1].T).to(light.dtype)
+
+
+def _walked(framed: Tensor, running: Tensor, walk: turned.Walk) -> Tensor:
+    row, column, corner = (torch.from_numpy(index).to(framed.device) for index in (walk.row, walk.column, walk.corner))
+    part, rise = (torch.from_numpy(values).to(framed.device) for values in (walk.part, walk.rise))
+    total = F.pad(((running[row, column] + part * framed[row, column]) * rise).cumsum(1), (1, 0))
+    return total.gather(1, corner).diff(dim=1)
 
 
 @lru_cache(maxsize=64)
