@@ -14,8 +14,8 @@ from calibration.geometry import Rig, check, fit
 from calibration.mask_model import MaskModel, Mounting, Source, pose
 from calibration.point_source import Capture, Session, gather, on_code, plan, spot, usable
 from calibration.point_source_refusals import moved
-from calibration.shadow_start import find, start
 from calibration.shadow_fit import Spot
+from calibration.shadow_start import find, start
 from hil.cameras.hidden import HiddenCamera
 from optics_sim.errors import PrivcamError
 from optics_sim.optics.psf import design_psf
