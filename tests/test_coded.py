@@ -247,6 +247,14 @@ def test_decorrelation_is_the_mean_squared_correlation_and_falls():
     assert np.mean(losses[-10:]) < 0.8 * np.mean(losses[:10])
 
 
+@pytest.mark.parametrize("family", ["tile", "single_bump", "rows_columns"])
+def test_a_restarted_code_keeps_its_bits_and_can_be_turned_again(family):
+    code = LearnableCoding.drawn(generator(2), family=family, scale=5.0)
+    before = code.bits()
+    code.restart()
+    assert code.bits().equal(before) and code.weights.abs().max() <= 0.1
+
+
 # --- video from one image -------------------------------------------------------------------------
 def moving_square() -> torch.Tensor:
     clip = torch.full((8, 32, 32), 0.2)

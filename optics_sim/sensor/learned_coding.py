@@ -17,6 +17,8 @@ from optics_sim.sensor.coded import coded_sum, per_open_slot, tiled
 
 Family = Literal["tile", "single_bump", "rows_columns"]
 WARM_UP_STEPS = 100
+START_SCALE = 0.1
+"""Of the weights: what a few optimiser steps can turn."""
 _ENUMERATED_ROWS = 10  # 2**10 row signals are tried one by one; longer ones alternate
 
 
@@ -39,13 +41,13 @@ class LearnableCoding(nn.Module):
 
     @classmethod
     def drawn(cls, generator: torch.Generator, *, slots: int = 16, tile: tuple[int, int] = (8, 8), family: Family = "tile",
-              scale: float = 0.1) -> LearnableCoding:
+              scale: float = START_SCALE) -> LearnableCoding:
         """Returns a code of weights drawn evenly from -scale to scale."""
         drawn = torch.rand(slots, *tile, generator=generator, device=generator.device)
         return cls(scale * (2 * drawn - 1), family)
 
     @classmethod
-    def from_coding(cls, coding: TileCoding | SingleBumpCoding | RowsColumnsCoding, scale: float = 0.1) -> LearnableCoding:
+    def from_coding(cls, coding: TileCoding | SingleBumpCoding | RowsColumnsCoding, scale: float = START_SCALE) -> LearnableCoding:
         """Returns a code that starts as given, its weights +scale (open) and -scale (closed)."""
         return cls(scale * (2 * torch.from_numpy(tile_bits(coding)) - 1), coding.kind)
 
@@ -56,6 +58,11 @@ class LearnableCoding(nn.Module):
     def bits(self) -> Tensor:
         """Returns the same bits without a gradient."""
         return project(self.weights.detach(), self.family)
+
+    @torch.no_grad()
+    def restart(self) -> None:
+        """Puts the weights back to where a code starts as given: the bits stay, and whatever trains them next can turn them."""
+        self.weights.copy_(START_SCALE * (2 * self.bits() - 1))
 
     def warmed(self, step: int, generator: torch.Generator) -> Tensor:
         """Returns `forward`'s bits, or random ones of the family with probability (100 - step) / 100 in the first 100 steps.
@@ -181,7 +188,8 @@ def decorrelate(code: LearnableCoding, clips: Tensor, steps: int, generator: tor
                 batch: int = 8) -> list[float]:
     """Returns the loss of each step of training a code to decorrelate its tile's pixels, on clips [n, slots, h, w].
 
-    The coded image is noiseless and divided by the number of open slots. Changes the code's weights and nothing else.
+    The coded image is noiseless and divided by the number of open slots. Changes the code's weights and nothing else; at the end
+    they begin anew at the bits that were found, for hundreds of steps one way would bar the way back.
     """
     optimiser = torch.optim.Adam([code.weights], learning_rate)
     tile = (int(code.weights.shape[1]), int(code.weights.shape[2]))
@@ -194,4 +202,5 @@ def decorrelate(code: LearnableCoding, clips: Tensor, steps: int, generator: tor
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
+    code.restart()
     return losses
