@@ -1,8 +1,9 @@
 """Run as a program: writes capture sets in child processes that are killed, and checks what is left. Prints one JSON line.
 
 `capture_killer.py FOLDER careless` does the same to a writer that tells of a frame before the frame is there, which must be found
-out. `capture_killer.py FOLDER random ROUNDS SEED` kills from outside at random moments; `capture_killer.py FOLDER step` kills the
-child before each call that opens or changes a file of the set and before and after each flush, one after the other.
+out. `capture_killer.py FOLDER random KILLS SEED` kills from outside at random moments until there were so many kills;
+`capture_killer.py FOLDER step` kills the child before each call that opens or changes a file of the set and before and after each
+flush, one after the other.
 """
 
 from __future__ import annotations
@@ -126,9 +127,12 @@ def main() -> None:
     kills, frames, finished = 0, 0, 0
     if how == "random":
         dice = random.Random(int(sys.argv[4]))
+        start = time.monotonic()
+        round_(folder / "timed", 40, 0, die_at=None, delay_s=None)
+        lasts_s = time.monotonic() - start
         there, name = 0, 0
-        for _ in range(int(sys.argv[3])):
-            ended, there = round_(folder / str(name), 40, there, die_at=None, delay_s=dice.uniform(0, 0.1))
+        while kills < int(sys.argv[3]):
+            ended, there = round_(folder / str(name), 40, there, die_at=None, delay_s=dice.uniform(0, lasts_s / 3))
             kills, finished, frames = kills + (not ended), finished + ended, frames + there
             if closed(folder / str(name)):
                 there, name = 0, name + 1
