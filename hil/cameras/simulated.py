@@ -75,6 +75,7 @@ class SimulatedCamera:
         self._design, self._world, self._generator = design, world, generator
         self._timing = timing or Timing()
         self._optics = PrivacyCamera.from_design(design)
+        self._last_seen: tuple[torch.Tensor, torch.Tensor] | None = None
         self._last_spot: tuple[Point, torch.Tensor] | None = None
         exposure = design.exposure
         self._asked = self._timing.applied(CaptureSettings(exposure_s=exposure.exposure_s, analogue_gain=exposure.analogue_gain))
@@ -137,8 +138,14 @@ class SimulatedCamera:
         world, bins = self._world, self._design.readout.bin
         if world.point is not None and not world.capped:
             return self._spot(world.point) * (world.point.level * world.light)
-        light = self._optics.relative_irradiance(torch.as_tensor(world.radiance(time_s), dtype=torch.float32))
+        light = self._through(torch.as_tensor(world.radiance(time_s), dtype=torch.float32))
         return light.repeat_interleave(bins[0], -2).repeat_interleave(bins[1], -1)
+
+    def _through(self, radiance: torch.Tensor) -> torch.Tensor:
+        """Returns the light on each code pixel; the last is kept, and its radiance too: a scene may be changed in place."""
+        if self._last_seen is None or not torch.equal(self._last_seen[0], radiance):
+            self._last_seen = (radiance, self._optics.relative_irradiance(radiance))
+        return self._last_seen[1]
 
     def _spot(self, point: Point) -> torch.Tensor:
         """Returns the light of a point source of level 1: the last one is kept, for many frames are taken of each."""
