@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 
 from calibration.shadow_fit import Spot
 from calibration.stacks import Level
+from calibration.temporal import QUANTISATION_DN2
 from optics_sim.design import CameraDesign, LenslessOptics, Readout
 from optics_sim.errors import PrivcamError
 from optics_sim.measure import Measure, Source
 
 Array = NDArray[np.float64]
 USED_SHARE = 0.8  # of the sensor's range: a pixel that is expected above it on a rung does not count that rung
-ROUNDING_DN2 = 1 / 12
 DITHER = (0.7548776662466927, 0.5698402909980532)  # of the plastic number: places fall evenly between code pixels
 
 
@@ -146,7 +146,7 @@ def spot(capture: Capture, readout: Readout, noise: Noise, bits: int) -> Spot:
     light, variance, time = (np.zeros(counted.shape[1:]) for _ in range(3))
     for on, off, here in zip(capture.lit, capture.off, counted, strict=True):
         weight, signal = here * len(on.frames), on.mean_image - off.mean_image
-        own = noise.dark_noise_dn**2 + ROUNDING_DN2
+        own = noise.dark_noise_dn**2 + QUANTISATION_DN2
         light += weight * signal
         time += weight * on.exposure_s
         variance += weight**2 * ((noise.gain_dn_per_e * np.maximum(signal, 0) + own) / len(on.frames) + own / len(off.frames))

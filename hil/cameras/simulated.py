@@ -79,6 +79,7 @@ class SimulatedCamera:
         self._design = design if made is None else made.design(design)
         self._timing = timing or Timing()
         self._optics = PrivacyCamera.from_design(self._design)
+        self._last_seen: tuple[torch.Tensor, torch.Tensor] | None = None
         self._last_spot: tuple[Point, torch.Tensor] | None = None
         exposure = design.exposure
         self._asked = self._timing.applied(CaptureSettings(exposure_s=exposure.exposure_s, analogue_gain=exposure.analogue_gain))
@@ -140,11 +141,18 @@ class SimulatedCamera:
         """Returns the light on each raw pixel of the crop at a time, relative to a white field through an open aperture."""
         world, bins = self._world, self._design.readout.bin
         if world.point is not None and not world.capped:
-            return self._spot(world.point) * (world.point.level * world.light)
+            level = world.point.level * world.light
+            return self._spot(world.point.model_copy(update={"level": 1.0})) * level if level else torch.zeros(self._info.shape)
         if world.bare:
             return torch.full(self._info.shape, float(world.radiance(time_s).mean()))
-        light = self._optics.relative_irradiance(torch.as_tensor(world.radiance(time_s), dtype=torch.float32))
+        light = self._through(torch.as_tensor(world.radiance(time_s), dtype=torch.float32))
         return light.repeat_interleave(bins[0], -2).repeat_interleave(bins[1], -1)
+
+    def _through(self, radiance: torch.Tensor) -> torch.Tensor:
+        """Returns the light on each code pixel; the last is kept, and its radiance too: a scene may be changed in place."""
+        if self._last_seen is None or not torch.equal(self._last_seen[0], radiance):
+            self._last_seen = (radiance, self._optics.relative_irradiance(radiance))
+        return self._last_seen[1]
 
     def _spot(self, point: Point) -> torch.Tensor:
         """Returns the light of a point source of level 1: the last one is kept, for many frames are taken of each."""

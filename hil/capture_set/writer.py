@@ -13,6 +13,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -136,11 +137,8 @@ class CaptureWriter:
 
     def _entry(self, frame: Frame, sha256: str) -> Entry:
         try:
-            return Entry(number=self._number, session=self._session, index=frame.index, timestamp_s=frame.timestamp_s,
-                         settings=frame.settings, temperature_c=frame.temperature_c, stimulus=frame.stimulus, sensor=frame.sensor,
-                         source=frame.source, replayed=frame.replayed,
-                         metadata=json.loads(json.dumps(frame.metadata, allow_nan=False)),
-                         sha256=sha256).sealed(self._seal)
+            plain = replace(frame, metadata=json.loads(json.dumps(frame.metadata, allow_nan=False)))
+            return Entry.of(plain, sha256, self._number, self._session).sealed(self._seal)
         except (TypeError, ValueError) as error:
             raise PrivcamError("what a frame says of itself cannot be written down", got=str(error), allowed="finite JSON") from None
 
