@@ -72,7 +72,8 @@ def roles(shots: int) -> list[Role]:
     levels = (shots - 2) // 2
     if levels < 1 or shots % 2:
         raise PrivcamError("not the shots of a sweep", got=shots, allowed="two for each level, and two stacks", todo="take the plan's")
-    return [*["level"] * levels, "flat stack", *["dark"] * levels, "dark stack"]
+    lit, dark = list[Role](["level"]), list[Role](["dark"])
+    return [*lit * levels, "flat stack", *dark * levels, "dark stack"]
 
 
 def gather(shots: Sequence[Shot], frames: Sequence[NDArray[np.integer]], *, bits: int, source: Source, photons_known: bool = True,

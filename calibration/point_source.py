@@ -69,7 +69,7 @@ class Noise:
     def of(cls, figures: Mapping[str, Measure]) -> Noise:
         """Returns the noise that the figures of a photon transfer tell: its dark noise has rounding in it, ours has not."""
         gain, dark, saturation = (figures[name].value or 0.0 for name in ("gain", "dark noise dn", "saturation dn"))
-        return cls(gain, max(dark**2 - ROUNDING_DN2, 0.0) ** 0.5, saturation)
+        return cls(gain, max(dark**2 - QUANTISATION_DN2, 0.0) ** 0.5, saturation)
 
 
 def plan(design: CameraDesign, distances_m: Sequence[float], exposures_s: Sequence[float], *, side: int = 3, count: int = 4,

@@ -36,7 +36,8 @@ def search(trials: Sequence[Trial], *, first_s: float, shortest_s: float, longes
     bent = _bent(found)
     if bent is None:
         if found[-1].exposure_s * STEP > longest_s:
-            raise PrivcamError("the even light does not saturate the sensor", got=f"{found[-1].signal_dn:.0f} DN in {found[-1].exposure_s:g} s",
+            last = found[-1]
+            raise PrivcamError("the even light does not saturate the sensor", got=f"{last.signal_dn:.0f} DN in {last.exposure_s:g} s",
                                allowed=f"saturation within {longest_s:g} s", todo="brighten the light, or raise the gain")
         return found[-1].exposure_s * STEP
     if bent:

@@ -36,9 +36,9 @@ def page(found: Calibration, design: CameraDesign) -> str:
 
 def scaled(measure: Measure, factor: float, unit: str) -> Measure:
     """Returns a measure in another unit."""
-    low, high = measure.interval or (math.nan, math.nan)
-    interval = None if measure.interval is None else (low * factor, high * factor)
-    return measure.model_copy(update={"value": None if measure.value is None else measure.value * factor, "interval": interval, "unit": unit})
+    value = None if measure.value is None else measure.value * factor
+    interval = None if measure.interval is None else (measure.interval[0] * factor, measure.interval[1] * factor)
+    return measure.model_copy(update={"value": value, "interval": interval, "unit": unit})
 
 
 def _row(what: str, designed: float, measured: Measure) -> list[Cell]:
@@ -63,5 +63,5 @@ def _mask_rows(found: Calibration, design: CameraDesign) -> list[list[Cell]]:
 def _sensor_rows(found: Calibration, design: CameraDesign) -> list[list[Cell]]:
     sensor = design.sensor
     rows = [_row("gain", sensor.gain_dn_per_e * design.exposure.analogue_gain, found.sensor["gain"])]
-    rows += [_row(figure, getattr(sensor, field), found.sensor[figure]) for figure, field in SENSOR_FIELDS.items() if figure in found.sensor]
-    return rows
+    known = [(figure, field) for figure, field in SENSOR_FIELDS.items() if figure in found.sensor]
+    return rows + [_row(figure, getattr(sensor, field), found.sensor[figure]) for figure, field in known]

@@ -43,14 +43,14 @@ def measure(work: Work, request: Request, light: float | None) -> PhotonTransfer
 def full_exposure(bench: Bench, work: Work, request: Request) -> float:
     """Returns the exposure in seconds at which the even light fills the sensor, by trial."""
     trials: list[saturation.Trial] = []
-    black: dict[float, float] = {}
+    dark_dn: float | None = None
     while (next_s := saturation.search(trials, first_s=work.design.exposure.exposure_s, shortest_s=request.shortest_s,
                                        longest_s=request.longest_s)) is not None:
         settings = CaptureSettings(exposure_s=next_s, analogue_gain=work.gain)
-        if not black:  # one will do: what a sensor's dark current adds is small against an even light
-            black[next_s] = _mean(bench, DARK, settings)[0]
-        mean, applied_s = _mean(bench, EVEN, settings)
-        trials.append(saturation.Trial(applied_s, mean - next(iter(black.values()))))
+        if dark_dn is None:  # one will do: what a sensor's dark current adds is small against an even light
+            dark_dn, _ = _mean(bench, DARK, settings)
+        mean_dn, applied_s = _mean(bench, EVEN, settings)
+        trials.append(saturation.Trial(applied_s, mean_dn - dark_dn))
         work.say(f"trial: even light, {applied_s:g} s: {trials[-1].signal_dn:.0f} DN over dark")
     return saturation.full_exposure(trials)
 
@@ -70,8 +70,10 @@ def plan(full_s: float, request: Request, gain: float) -> Plan:
 def sweep_of(taken_: list[Stack], camera: CameraInfo, light: float | None, source: Source) -> Sweep:
     """Returns the sweep of a plan's frames; of a sensor under a colour filter array, that of its green pixels."""
     rate = light or 1.0
-    shots = [photon_transfer.Shot(role, one.exposure_s, rate * one.exposure_s if isinstance(one.shot.stimulus, Even) else 0.0, len(one.frames))
-             for role, one in zip(photon_transfer.roles(len(taken_)), taken_, strict=True)]
+    shots = []
+    for role, one in zip(photon_transfer.roles(len(taken_)), taken_, strict=True):
+        photons = rate * one.exposure_s if isinstance(one.shot.stimulus, Even) else 0.0
+        shots.append(photon_transfer.Shot(role, one.exposure_s, photons, len(one.frames)))
     warm = [one.temperature_c for one in taken_ if one.temperature_c is not None]
     return photon_transfer.gather(shots, [green(one.frames, camera.cfa) for one in taken_], bits=camera.bit_depth, source=source,
                                   photons_known=light is not None, temperature_c=float(np.mean(warm)) if warm else None)

@@ -50,8 +50,8 @@ class Lamp(Protocol):
 class LampRig:
     """A rig that sets a lamp's level; off again when it is closed. `shows` are the kinds that its light amounts to.
 
-    "flat": it lights the whole field evenly, `level` relative to its full light. "even": the bare sensor, likewise. "dark": it is the only light there is, so that
-    off is dark.
+    "flat": it lights the whole field evenly, `level` relative to its full light. "even": the bare sensor, likewise. "dark": it is
+    the only light there is, so that off is dark.
     """
 
     def __init__(self, lamp: Lamp, shows: tuple[LampKind, ...] = ("light",)) -> None:

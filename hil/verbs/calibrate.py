@@ -24,7 +24,7 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("bench", type=Path, metavar="BENCH", help="bench.toml: what is on the table")
     parser.add_argument("--out", type=Path, required=True, help="folder of the calibration; one that stopped goes on there")
     parser.add_argument("--parts", nargs="+", choices=("sensor", "mask"), default=None,
-                        help="what to measure (default: both, the sensor alone where there is no mask); parts may stand on different benches")
+                        help="what to measure, each perhaps on another bench (default: both; the sensor where there is no mask)")
     parser.add_argument("--levels", type=int, default=50, help="of the sensor's sweep (default 50)")
     parser.add_argument("--stack", type=int, default=50, help="frames of its flat and of its dark stack (default 50)")
     parser.add_argument("--distances", type=float, nargs="+", default=None, metavar="M",
