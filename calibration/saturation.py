@@ -40,8 +40,9 @@ def search(trials: Sequence[Trial], *, first_s: float, shortest_s: float, longes
             raise PrivcamError("the even light does not saturate the sensor", got=f"{last.signal_dn:.0f} DN in {last.exposure_s:g} s",
                                allowed=f"saturation within {longest_s:g} s", todo="brighten the light, or raise the gain")
         return found[-1].exposure_s * STEP
-    if bent:
-        return None
+    if bent:  # one more beyond it, for a sensor that saturates softly
+        further = found[-1].exposure_s * STEP
+        return None if bent + 2 < len(found) or further > longest_s else further
     if found[0].exposure_s / STEP < shortest_s:
         raise PrivcamError("the even light saturates the sensor at once", got=f"{found[0].signal_dn:.0f} DN in {found[0].exposure_s:g} s",
                            allowed=f"proportional signals from {shortest_s:g} s on", todo="dim the light")
@@ -55,7 +56,7 @@ def full_exposure(trials: Sequence[Trial]) -> float:
     if not bent:
         raise PrivcamError("these trials do not tell where the sensor saturates", got=len(found), todo="go on as `search` says")
     below = found[bent - 1]
-    return found[bent + 1].signal_dn * below.exposure_s / below.signal_dn
+    return max(one.signal_dn for one in found) * below.exposure_s / below.signal_dn
 
 
 def _bent(found: Sequence[Trial]) -> int | None:

@@ -46,6 +46,9 @@ def taken(work: Work, planned: Callable[[Bench], Plan]) -> CaptureSet:
     file = work.folder / PLAN
     plan = Plan.model_validate_json(file.read_bytes()) if file.exists() else None
     if plan is not None and (finished := finished_session(plan, work.folder)) is not None:
+        if finished.header.design != work.design.digest:
+            raise PrivcamError("the frames are of another design", got=f"{finished.header.design[:12]} in {work.folder}",
+                               allowed=work.design.digest[:12], todo="take another folder, or the bench of the design that it holds")
         work.say(f"{len(finished)} frames are there: {work.folder}")
         return finished
     with work.opened() as bench:
