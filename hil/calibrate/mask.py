@@ -26,7 +26,7 @@ from optics_sim.stimulus import Point
 
 GEOMETRY = "geometry.json"
 DEFECTS = 1e-4  # of all pixels: may be brighter than what a trial takes for the brightest
-DIMMER = 4.0  # the shorter of a place's two exposures
+STEP = 4.0  # from one exposure of a place to the next
 
 
 def measure(work: Work, request: Request, sensor: Mapping[str, Measure]) -> Geometry:
@@ -69,9 +69,9 @@ def longest_unsaturated(bench: Bench, work: Work, request: Request, level: float
 
 
 def plan(work: Work, request: Request, level: float, longest_s: float) -> Plan:
-    """Returns the shots of a session with the point at `level` or off, exposed for `longest_s` and for a quarter of it."""
-    wanted = point_source.plan(work.design, distances(work, request), (longest_s / DIMMER, longest_s), side=request.places,
-                               count=request.repeats)
+    """Returns the shots of a session with the point at `level` or off, exposed for up to `longest_s`."""
+    exposures_s = [longest_s / STEP**rung for rung in reversed(range(request.rungs))]
+    wanted = point_source.plan(work.design, distances(work, request), exposures_s, side=request.places, count=request.repeats)
     return Plan(shots=tuple(Shot(stimulus=Point(y_m=shot.position_m[0], x_m=shot.position_m[1], distance_m=shot.distance_m,
                                                 level=level if shot.on else 0.0), count=shot.count,
                                  settings=CaptureSettings(exposure_s=shot.exposure_s, analogue_gain=work.gain)) for shot in wanted))

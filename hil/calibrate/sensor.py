@@ -57,7 +57,8 @@ def full_exposure(bench: Bench, work: Work, request: Request) -> float:
 
 def _mean(bench: Bench, stimulus: Dark | Even, settings: CaptureSettings) -> tuple[float, float]:
     frames = tried(bench, stimulus, settings)
-    return float(np.mean([frame.raw.mean() for frame in frames])), frames[-1].settings.exposure_s
+    seen = green(np.stack([frame.raw for frame in frames]), bench.camera.info.cfa)
+    return float(seen.mean()), frames[-1].settings.exposure_s
 
 
 def plan(full_s: float, request: Request, gain: float) -> Plan:

@@ -31,6 +31,7 @@ def add_arguments(parser: ArgumentParser) -> None:
                         help="of the point from the mask in metres (default: half the scene's and the whole)")
     parser.add_argument("--places", type=int, default=3, help="of the point to a side, at each distance (default 3)")
     parser.add_argument("--repeats", type=int, default=4, help="frames of each exposure at each place (default 4)")
+    parser.add_argument("--rungs", type=int, default=2, help="exposures at each place, each a quarter of the next (default 2)")
     parser.add_argument("--point-level", type=float, default=None, help="of the point (default: as many as the mask has cells)")
     parser.add_argument("--shortest", type=float, default=1e-4, metavar="S", help="exposure to try (default 1e-4 s)")
     parser.add_argument("--longest", type=float, default=2.0, metavar="S", help="exposure to try (default 2 s)")
@@ -52,7 +53,7 @@ def run(arguments: Namespace) -> int:
         raise PrivcamError("a calibration needs a design", got=f"{arguments.bench} names none", todo="add `design = \"design.toml\"` to it")
     design = CameraDesign.load(arguments.bench.parent / content.design)
     request = Request(levels=arguments.levels, stack=arguments.stack, places=arguments.places, repeats=arguments.repeats,
-                      distances_m=None if arguments.distances is None else tuple(arguments.distances),
+                      rungs=arguments.rungs, distances_m=None if arguments.distances is None else tuple(arguments.distances),
                       point_level=arguments.point_level, shortest_s=arguments.shortest, longest_s=arguments.longest)
     parts = arguments.parts or (PARTS if design.optics.kind == "lensless" else PARTS[:1])
     start = time.monotonic()
