@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from hil.bench import Bench, even_light
 from hil.calibrate.run import load
 from hil.calibrate.sensor import green
 from hil.cameras.made import Made
+from hil.cameras.world import World
 from hil.cli import main
 from hil.session import open_set
 from optics_sim.design import CameraDesign, OpenPattern
@@ -152,6 +154,16 @@ def test_spoiled_data_are_refused_with_what_to_do(bench: Path, tmp_path: Path, c
     assert calibrated(spoiled(bench, tmp_path, **made), tmp_path / "out", *words) == 2
     assert told in capsys.readouterr().err
     assert not (tmp_path / "out" / "calibration.json").exists()
+
+
+@pytest.mark.parametrize(("light", "told"), [(lambda time_s: 1 + 0.1 * time_s, "drifting"),
+                                             (lambda time_s: 1 + 0.03 * np.sin(1e3 * time_s), "flickering")])
+def test_a_light_that_is_not_steady_is_refused(bench: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str],
+                                               monkeypatch: pytest.MonkeyPatch, light: Callable[[float], float], told: str) -> None:
+    steady = World.radiance
+    monkeypatch.setattr(World, "radiance", lambda world, time_s: steady(world, time_s) * light(time_s))
+    assert calibrated(bench, tmp_path / "out", "--parts", "sensor") == 2
+    assert told in capsys.readouterr().err
 
 
 # --- its parts ------------------------------------------------------------------------------------
