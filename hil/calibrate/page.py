@@ -14,7 +14,7 @@ from optics_sim.measure import Measure
 from optics_sim.report.page import Cell, Page
 
 PAGE = "calibration.html"
-HEAD = ["what", "designed", "measured", "unit", "n", "interval", "note"]
+HEAD = ["what", "designed", "measured", "n", "interval", "note"]
 
 
 def write(found: Calibration, design: CameraDesign, folder: Path) -> None:
@@ -42,7 +42,7 @@ def scaled(measure: Measure, factor: float, unit: str) -> Measure:
 
 
 def _row(what: str, designed: float, measured: Measure) -> list[Cell]:
-    return [what, f"{designed:.3f}", measured, measured.unit, measured.n, measured.interval_kind, measured.note]
+    return [what, f"{designed:.3f} {measured.unit}", measured, measured.n, measured.interval_kind, measured.note]
 
 
 def _mask_rows(found: Calibration, design: CameraDesign) -> list[list[Cell]]:
