@@ -111,11 +111,12 @@ def main() -> None:
     if session(bench, folder / "timed"):
         raise SystemExit("the calibration failed")
     lasts_s = time.monotonic() - start
-    frames = check_end(folder / "timed")
+    frames = frames_of_one = check_end(folder / "timed")
     kills, ends, idle, name = 0, 1, 0, 0
     before: dict[str, list[str]] = {}
     while kills < kills_wanted:
-        ended = killed(bench, folder / str(name), dice.uniform(0, lasts_s / 2))
+        taken = sum(map(len, before.values())) == frames_of_one  # then only the fits are left, which begin anew each time
+        ended = killed(bench, folder / str(name), dice.uniform(0, (2 if taken else 0.5) * lasts_s))
         after = survivors(folder / str(name), before)
         kills, idle = kills + (not ended), idle + (after == before)
         before = after
