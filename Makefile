@@ -38,11 +38,11 @@ $(VENV)/.stamp-torch: $(VENV)/.stamp-venv
 	@touch $@
 
 $(VENV)/.stamp-demo: $(VENV)/.stamp-torch pyproject.toml
-	$(PIP) install '$(TORCH)' -e '.[design,attack,masks,export]'
+	$(PIP) install '$(TORCH)' -e '.[design,attack,masks,export,capture]'
 	@touch $@
 
 $(VENV)/.stamp-test: $(VENV)/.stamp-torch pyproject.toml
-	$(PIP) install '$(TORCH)' -e '.[design,attack,masks,export,test]'
+	$(PIP) install '$(TORCH)' -e '.[design,attack,masks,export,capture,test]'
 	@touch $@ $(VENV)/.stamp-demo
 
 demo: $(VENV)/.stamp-demo

@@ -32,7 +32,7 @@ class _Shown(Plain):
     def label(self) -> str:
         """Returns a few words for people."""
         said = [f"{name} {value:g}" if isinstance(value, float) else str(value)
-                for name, value in self.model_dump(exclude={"kind"}).items() if isinstance(value, float | str)]
+                for name, value in self.model_dump(exclude={"kind", "sha256"}).items() if isinstance(value, float | str)]
         return " ".join([str(getattr(self, "kind", "")), ", ".join(said)]).strip()
 
 

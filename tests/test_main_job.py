@@ -66,6 +66,11 @@ def test_a_run_leaves_what_it_promises(finished: Path):
     page = (finished / "design.html").read_text()
     for words in ("Stranger", "Learned, no constraint", "Point-spread function", "SIMULATED", "Controls"):
         assert words in page
+    for words in ("measured on the bench", "Nominal twin (simulated)", "As-built twin (simulated)", "Captured (simulated)"):
+        assert words in page
+    built = CameraDesign.load(finished / "calibration" / "as_built")
+    assert built.parent == CameraDesign.load(finished / "design").digest
+    assert (finished / "validation" / "validation.html").exists() and (finished / "bench" / "bench.toml").exists()
     assert (finished / "figures" / "mask.png").stat().st_size > 1000
     assert list(finished.glob("masks/*/tensorboard/events*"))
 

@@ -52,6 +52,9 @@ def taken(work: Work, planned: Callable[[Bench], Plan]) -> CaptureSet:
         work.say(f"{len(finished)} frames are there: {work.folder}")
         return finished
     with work.opened() as bench:
+        if bench.table.design != work.design.digest:
+            raise PrivcamError("the bench's camera is of another design", got=bench.table.design[:12] or "none",
+                               allowed=work.design.digest[:12], todo="name the design to calibrate in the bench file")
         plan = plan or planned(bench)
         work.say(f"{plan.frames} frames in {len(plan.shots)} shots")
         return run_session(plan, bench.table, work.folder, clock=work.clock, tell=work.say)

@@ -19,6 +19,7 @@ from hil.bench import Bench
 from hil.calibrate import mask, sensor
 from hil.calibrate.frames import Work
 from hil.calibrate.request import Request
+from hil.session import occasion
 from optics_sim.design import CameraDesign, write_atomically
 from optics_sim.errors import PrivcamError
 from optics_sim.measure import Measure
@@ -51,6 +52,14 @@ def calibrate(design: CameraDesign, opened: Opened, folder: Path, request: Reque
     write_atomically(folder / FOUND, found.model_dump_json(indent=1).encode())
     found.as_built(design).save(folder / DESIGN)
     return found
+
+
+def opener(bench: Path, folder: Path) -> Opened:
+    """Returns what opens a bench for a part; a simulated camera's noise is another for each part and each time it is opened."""
+    def opened(part: Part) -> AbstractContextManager[Bench]:
+        return Bench.open(bench, occasion=len(PARTS) * occasion(folder / part) + PARTS.index(part))
+
+    return opened
 
 
 def load(folder: Path) -> Calibration:

@@ -4,17 +4,9 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser, Namespace
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from optics_sim.errors import PrivcamError
-
-if TYPE_CHECKING:
-    from hil.bench import Bench
-    from hil.calibrate.run import Opened, Part
 
 HELP = "measure the camera on a bench: sensor, mask, and the design as it was built"
 
@@ -43,8 +35,8 @@ def run(arguments: Namespace) -> int:
     from hil.bench_file import BenchFile
     from hil.calibrate.page import PAGE, write
     from hil.calibrate.request import Request
-    from hil.calibrate.run import PARTS, calibrate
-    from hil.verbs.options import progress
+    from hil.calibrate.run import PARTS, calibrate, opener
+    from hil.verbs.options import now, progress
     from optics_sim.design import CameraDesign
     from optics_sim.run import Run
 
@@ -60,25 +52,8 @@ def run(arguments: Namespace) -> int:
     with Run(arguments.out, "calibrate", vars(arguments)) as record:
         record.add_input("bench", arguments.bench)
         say = progress(record)
-        found = calibrate(design, _opener(arguments.bench, arguments.out), arguments.out, request, tuple(parts),
-                          light=even_light(arguments.bench), clock=_now, say=say)
+        found = calibrate(design, opener(arguments.bench, arguments.out), arguments.out, request, tuple(parts),
+                          light=even_light(arguments.bench), clock=now, say=say)
         write(found, design, arguments.out)
         say(f"as built: {arguments.out / 'as_built' / 'design.toml'}, in {time.monotonic() - start:.1f} s; page: {arguments.out / PAGE}")
     return 0
-
-
-def _opener(bench: Path, out: Path) -> Opened:
-    @contextmanager
-    def opened(part: Part) -> Iterator[Bench]:
-        from hil.bench import Bench
-        from hil.calibrate.run import PARTS
-        from hil.session import occasion
-
-        with Bench.open(bench, occasion=len(PARTS) * occasion(out / part) + PARTS.index(part)) as table:
-            yield table
-
-    return opened
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from argparse import ArgumentParser, Namespace
-from datetime import UTC, datetime
 from pathlib import Path
 
 from optics_sim.shots import Plan
@@ -23,7 +22,7 @@ def run(arguments: Namespace) -> int:
     """Returns 0 when every frame of the plan is in the packed set."""
     from hil.bench import Bench
     from hil.session import PACKED, finished_session, occasion, run_session
-    from hil.verbs.options import progress
+    from hil.verbs.options import now, progress
     from optics_sim.run import Run
 
     plan = Plan.load(arguments.plan)
@@ -35,10 +34,6 @@ def run(arguments: Namespace) -> int:
         taken = finished_session(plan, arguments.out)  # no bench is opened for a session that is done
         if taken is None:
             with Bench.open(arguments.bench, pictures=arguments.plan.parent, occasion=occasion(arguments.out), tell=say) as bench:
-                taken = run_session(plan, bench.table, arguments.out, clock=_now, tell=say)
+                taken = run_session(plan, bench.table, arguments.out, clock=now, tell=say)
         say(f"{len(taken)} frames, source {taken.header.camera.source}, in {time.monotonic() - start:.1f} s: {arguments.out / PACKED}")
     return 0
-
-
-def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="seconds")

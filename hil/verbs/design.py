@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hil.verbs.options import add_common, add_faces, clip_experiment_of, experiment_of, progress
+from hil.verbs.options import add_common, add_faces, clip_experiment_of, experiment_of, now, progress
 from optics_sim.errors import PrivcamError
 
 if TYPE_CHECKING:
@@ -33,6 +33,10 @@ def add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("--scene", type=int, default=None, help="side of the scene in pixels (default 63, clips 64; without --design)")
     parser.add_argument("--mask", type=int, default=32, help="side of the mask in cells (without --design)")
     parser.add_argument("--enrolled", type=int, default=None, help="how many of the largest people are enrolled (default: at most 10)")
+    parser.add_argument("--bench", type=Path, default=None, metavar="BENCH",
+                        help="bench.toml on which a design from photographs is calibrated and validated (default: a simulated one whose "
+                        "camera is put together badly)")
+    parser.add_argument("--bench-pictures", type=int, default=4, metavar="N", help="pictures of each person shown there (default 4)")
     add_common(parser, out=Path("runs/design"))
     add_faces(parser)
 
@@ -81,7 +85,7 @@ def _run_photographs(arguments: Namespace) -> Path:
         for stage in STAGES:
             stage(setting, arguments, say)
         _keep(arguments.out, design_rows(setting)[1].folder, setting.experiment.to_toml())
-        return write_design(arguments.out, setting, record, [_exported(arguments.out, say)])
+        return write_design(arguments.out, setting, record, [*_on_the_bench(arguments, say), _exported(arguments.out, say)])
 
 
 def _keep(out: Path, row: str, experiment: str) -> None:
@@ -142,7 +146,7 @@ def _judge(setting: Setting, arguments: Namespace, say: Callable[[str], None]) -
         say(f"camera {done}/{len(tasks)}  {text}")
 
 
-STAGES = (_learn, _judge)  # capture, calibrate and validate will join here
+STAGES = (_learn, _judge)  # before the design is kept; what needs the kept design follows: `_exported`, `_on_the_bench`
 
 
 def _exported(out: Path, say: Callable[[str], None]) -> Table:
@@ -151,3 +155,10 @@ def _exported(out: Path, say: Callable[[str], None]) -> Table:
 
     say("writing mask and encoder")
     return table_of(export_run(out, say))
+
+
+def _on_the_bench(arguments: Namespace, say: Callable[[str], None]) -> list[Table]:
+    """Calibrates and validates the finished design on a bench, and returns the page's tables of both."""
+    from hil.on_bench import on_bench
+
+    return on_bench(arguments.out, arguments.bench, arguments.bench_pictures, say, now, device=arguments.device)

@@ -6,6 +6,7 @@ import time
 import tomllib
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -131,6 +132,11 @@ def parsed_override(text: str) -> tuple[str, Any]:
         return path, tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
         return path, value
+
+
+def now() -> str:
+    """Returns the date and time, for the record of a capture."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def progress(record: Run) -> Callable[[str], None]:
