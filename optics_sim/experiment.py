@@ -45,6 +45,13 @@ class Training(Plain):
     mask: MaskTraining = Field(MaskTraining(), description="how the mask is learned")
 
 
+class Adapting(Plain):
+    """How a trained recogniser is trained on for the camera as it was built; the rest is as it was trained."""
+
+    epochs: int = Field(15, ge=1, description="over the training pictures")
+    learning_rate: float = Field(0.02, gt=0, description="warm-up, cosine decay")
+
+
 class Judging(Plain):
     """What the attackers may use."""
 

@@ -7,6 +7,12 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 Source = Literal["simulated", "emulated", "physical"]
+SOURCES: tuple[Source, ...] = ("simulated", "emulated", "physical")
+
+
+def weakest(*sources: Source) -> Source:
+    """Returns what a number made from several things may claim: no more than the least real of them."""
+    return min(sources, key=SOURCES.index)
 
 
 class Measure(BaseModel):

@@ -16,6 +16,8 @@ VERBS: dict[str, str] = {
     "snapshot": "hil.verbs.snapshot",
     "capture": "hil.verbs.capture",
     "calibrate": "hil.verbs.calibrate",
+    "validate": "hil.verbs.validate",
+    "adapt": "hil.verbs.adapt",
     "export": "hil.verbs.export",
     "read-sheet": "hil.verbs.read_sheet",
     "study": "hil.verbs.study",

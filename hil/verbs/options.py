@@ -14,7 +14,7 @@ from optics_sim.errors import PrivcamError
 if TYPE_CHECKING:
     from optics_sim.attacks.snapshot_training import SnapshotPlan
     from optics_sim.clip_experiment import ClipExperiment
-    from optics_sim.experiment import Experiment, ExperimentFile
+    from optics_sim.experiment import Adapting, Experiment, ExperimentFile
     from optics_sim.run import Run
 
 File = TypeVar("File", bound="ExperimentFile")
@@ -40,6 +40,38 @@ def add_faces(parser: ArgumentParser) -> None:
     """Adds what the lensless verbs have besides: the scale of the code, and who else judges."""
     parser.add_argument("--bin", type=int, default=40, help="raw pixels per code pixel, each way (40: 62 um on an IMX477)")
     add_judges(parser)
+
+
+def add_run_of_design(parser: ArgumentParser, out: Path) -> None:
+    """Adds the run of a `privcam design`, and what every verb that goes on from it has."""
+    parser.add_argument("run", type=Path, metavar="RUN", help="the folder of a `privcam design` on photographs")
+    parser.add_argument("--out", type=Path, default=out, help=f"folder of this run (default {out}); a run that stopped resumes there")
+    parser.add_argument("--data", default=None, help="where the run's pictures lie now (default: where they lay then)")
+    parser.add_argument("--others", nargs="*", default=None, help="where the run's other people lie now")
+    parser.add_argument("--trust-data", action="store_true",
+                        help="do not ask for the very bits of the run's pictures: another machine may decode their last bits otherwise")
+    parser.add_argument("--seed", type=int, default=None, help="of what is drawn from here on (default: the run's; its people stay)")
+    parser.add_argument("--device", default="cpu", help="torch device, e.g. cpu or cuda")
+
+
+def add_adapting(parser: ArgumentParser) -> None:
+    """Adds how a recogniser is adapted."""
+    parser.add_argument("--epochs", type=int, default=None, help="of adapting (default: built in)")
+    parser.add_argument("--learning-rate", type=float, default=None, help="of adapting (default: built in)")
+
+
+def adapting_of(arguments: Namespace) -> Adapting:
+    """Returns how to adapt, of the options given; PrivcamError for a bad one."""
+    from pydantic import ValidationError
+
+    from optics_sim.experiment import Adapting
+    from optics_sim.plain import wrong_field
+
+    given = {name: getattr(arguments, name) for name in Adapting.model_fields if getattr(arguments, name) is not None}
+    try:
+        return Adapting.model_validate(given)
+    except ValidationError as error:
+        raise wrong_field(error, "adapting: ", "docs/validation.md") from None
 
 
 def add_judges(parser: ArgumentParser) -> None:

@@ -95,11 +95,12 @@ def recognition(camera: PrivacyCamera, network: Recogniser, cohort: Cohort, expe
     samples = []
     for part, data in (("accuracy", cohort.test), ("validation_accuracy", cohort.validation)):
         hits = correct(camera, network, data, torch_generator(experiment.seed, part, device=data.scenes.device))
-        samples.append(_accuracy(part, hits, data, experiment.seed))
+        samples.append(accuracy_sample(part, hits, data, experiment.seed))
     return samples
 
 
-def _accuracy(name: str, hits: Tensor, data: Labelled, seed: int) -> Sample:
+def accuracy_sample(name: str, hits: Tensor, data: Labelled, seed: int) -> Sample:
+    """Returns the share of pictures recognised, `hits` [n] booleans; the enrolled people of `data` are resampled."""
     return grouped_mean(name, hits.double().cpu().numpy(), data.labels.cpu().numpy(), numpy_generator(seed, "enrolled"))
 
 
@@ -128,7 +129,7 @@ def _geometric(design: CameraDesign, cohort: Cohort, experiment: Experiment) -> 
     network = train_recogniser(shadow, cohort.train, experiment)
     camera = PrivacyCamera.from_design(shadow).to(cohort.train.scenes.device)
     hits = correct(camera, network, cohort.test, torch_generator(experiment.seed, "accuracy", device=cohort.test.scenes.device))
-    return _accuracy("accuracy_geometric", hits, cohort.test, experiment.seed)
+    return accuracy_sample("accuracy_geometric", hits, cohort.test, experiment.seed)
 
 
 def _prepared(folder: Path) -> Path:

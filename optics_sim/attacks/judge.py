@@ -109,15 +109,16 @@ def reconstructions(experiment: Experiment) -> dict[str, Reconstruction]:
 
 
 def judge(camera: PrivacyCamera, populations: Populations, experiment: Experiment, judges: Judges | None = None,
-          decoder_counts: tuple[int, ...] = (), pictures: int = 8) -> Judgement:
+          decoder_counts: tuple[int, ...] = (), pictures: int = 8, view: View | None = None) -> Judgement:
     """Returns the judgement of a finished camera.
 
     `decoder_counts` adds decoders trained on fewer or more pairs (as far as there are pictures). Every attacker is
-    trained afresh from `experiment.seed`.
+    trained afresh from `experiment.seed`. `view` is what the attackers hold, codes that were captured for one, in place of
+    what `camera` makes of the victims; they still believe in `camera`.
     """
     device = populations.victims.scenes.device
     seed = experiment.seed
-    view = victims_view(camera, populations, torch_generator(seed, "view", device=device))
+    view = view or victims_view(camera, populations, torch_generator(seed, "view", device=device))
     inverter = Inverter(camera.design, camera.psf().detach(), experiment.judging, experiment.training)
     truth = populations.victims.scenes
     labels = populations.victims.labels.cpu().numpy()

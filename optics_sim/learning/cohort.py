@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -55,6 +55,15 @@ class Cohort:
         return Cohort(self.name, self.people, self.train.to(device), self.validation.to(device), self.test.to(device),
                       self.populations.to(device), self.note)
 
+    def thinned(self, per_person: int) -> Cohort:
+        """Returns the cohort with at most `per_person` test pictures of each of the enrolled, and as many of each victim."""
+        test, others = self.test, self.populations
+        kept = _first_of_each(others.victims.labels, per_person)
+        attributes = {name: (known, asked[kept]) for name, (known, asked) in others.attributes.items()}
+        thinned = replace(others, victims=others.victims.take(kept), attributes=attributes)
+        note = f"{self.note} At most {per_person} pictures of each of the enrolled and of each victim are judged."
+        return replace(self, test=test.take(_first_of_each(test.labels, per_person)), populations=thinned, note=note)
+
 
 def gather(faces: FaceSet, experiment: Experiment, scene: tuple[int, int], others: Sequence[FaceSet] = ()) -> Cohort:
     """Returns the cohort of an experiment, drawn from its seed.
@@ -102,6 +111,10 @@ def _few_of_each(faces: FaceSet, count: int, rng: np.random.Generator) -> np.nda
     order = rng.permutation(len(faces))
     chosen = [order[faces.labels[order] == person][:count] for person in range(len(faces.people))]
     return np.sort(np.concatenate(chosen))
+
+
+def _first_of_each(labels: Tensor, count: int) -> Tensor:
+    return torch.cat([torch.nonzero(labels == person).flatten()[:count] for person in labels.unique()]).sort().values
 
 
 def _note(faces: FaceSet, enrolled: FaceSet, attacker: FaceSet, victims: FaceSet, rest: list[FaceSet], plain: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from pathlib import Path
 from typing import Literal
@@ -21,7 +22,7 @@ from optics_sim.design import (
     Readout,
 )
 from optics_sim.errors import PrivcamError
-from optics_sim.experiment import Experiment, Training
+from optics_sim.experiment import Adapting, Experiment, Training
 from optics_sim.learning.recognisers import Recogniser, recogniser
 from optics_sim.learning.seeds import torch_generator
 from optics_sim.learning.train import Labelled, OnEpoch, Trainer, train
@@ -140,6 +141,21 @@ def train_recogniser(design: CameraDesign, data: Labelled, experiment: Experimen
     camera = PrivacyCamera.from_design(design).to(data.scenes.device)
     train(Trainer(camera, network, data, plan, generator), checkpoint=checkpoint, on_epoch=on_epoch)
     return network.eval()
+
+
+def adapt_recogniser(design: CameraDesign, network: Recogniser, data: Labelled, experiment: Experiment, adapting: Adapting, *,
+                     checkpoint: Path | None = None, on_epoch: OnEpoch | None = None) -> Recogniser:
+    """Returns a trained recogniser, trained on with the codes of another design: the camera as it was really built.
+
+    `network` itself is not changed. Its input constants are measured anew.
+    """
+    plan = experiment.training.model_copy(
+        update={"constraint": "none", "epochs": adapting.epochs, "learning_rate": adapting.learning_rate})
+    generator = torch_generator(experiment.seed, "adapt", device=data.scenes.device)
+    adapted = copy.deepcopy(network).to(data.scenes.device)
+    camera = PrivacyCamera.from_design(design).to(data.scenes.device)
+    train(Trainer(camera, adapted, data, plan, generator), checkpoint=checkpoint, on_epoch=on_epoch)
+    return adapted.eval()
 
 
 def _fresh(plan: Training, data: Labelled, seed: int, stage: str) -> Recogniser:

@@ -240,7 +240,12 @@ def all_codes(camera: PrivacyCamera, scenes: Tensor, generator: torch.Generator)
 @torch.no_grad()
 def correct(camera: PrivacyCamera, network: Recogniser, data: Labelled, generator: torch.Generator) -> Tensor:
     """Returns for each scene whether its code is recognised, as booleans [n]."""
+    return recognised(network, all_codes(camera, data.scenes, generator), data.labels)
+
+
+@torch.no_grad()
+def recognised(network: Recogniser, codes: Tensor, labels: Tensor) -> Tensor:
+    """Returns for each code [n, h, w] whether the network gives it its label, as booleans [n]."""
     network.eval()
-    codes = all_codes(camera, data.scenes, generator)
     scores = torch.cat([network(part) for part in codes.split(EVALUATION_BATCH)])
-    return scores.argmax(-1) == data.labels
+    return scores.argmax(-1) == labels

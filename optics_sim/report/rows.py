@@ -36,6 +36,11 @@ def measure(rows: Sequence[Judged], name: str, rename: str | None = None) -> Mea
     return found.model_copy(update={"name": rename}) if rename else found
 
 
+def measure_of(sample: Sample, rename: str) -> Measure:
+    """Returns one sample's number with its interval, under another name."""
+    return _in_bounds(sample.measure()).model_copy(update={"name": rename})
+
+
 def _in_bounds(found: Measure) -> Measure:
     """Returns the measure with its interval cut to 0..1 where its value cannot lie outside."""
     share = found.name.startswith("identity/") or found.name.rpartition("/")[2] in SHARES
