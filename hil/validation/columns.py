@@ -22,7 +22,7 @@ from optics_sim.attacks.view import View, victims_view
 from optics_sim.camera import PrivacyCamera
 from optics_sim.design import CameraDesign, write_atomically
 from optics_sim.experiment import Experiment
-from optics_sim.learning.cohort import Cohort
+from optics_sim.learning.cohort import Cohort, Populations
 from optics_sim.learning.recognisers import Recogniser
 from optics_sim.learning.seeds import torch_generator
 from optics_sim.learning.train import correct, recognised
@@ -61,7 +61,8 @@ def attacked(label: str, design: CameraDesign, cohort: Cohort, experiment: Exper
         return kept
     camera = PrivacyCamera.from_design(design).to(cohort.train.scenes.device)
     view = None if captured is None else _captured_view(captured, camera, cohort, experiment)
-    judgement = judge(camera, cohort.populations, experiment, judges, view=view)
+    people = cohort.populations if captured is None else _with_captured(cohort.populations, captured)
+    judgement = judge(camera, people, experiment, judges, view=view)
     row = Row(label=label, seed=experiment.seed, design_digest=design.digest, depends_on=key, cohort=cohort.note,
               samples=tuple(judgement.samples))
     keep_row(place, row, design, network.state_dict(), judgement.pictures)
@@ -78,9 +79,16 @@ def _captured_view(captured: Captured, camera: PrivacyCamera, cohort: Cohort, ex
     return replace(view, codes=_tensor(captured, "victims", cohort), pairs=pairs, labelled=labelled)
 
 
+def _with_captured(people: Populations, captured: Captured) -> Populations:
+    """Returns the populations with what is known of the attacker's captured pictures, which lie before the others in its view."""
+    chosen = captured.showing.attacker_pictures
+    return replace(people, attributes={name: (torch.cat([known[chosen], known]), asked) for name, (known, asked) in
+                                       people.attributes.items()})
+
+
 def control_rows(run: DesignRun, cohort: Cohort, experiment: Experiment, folder: Path) -> dict[str, Row]:
     """Returns the rows of the identity and the black camera by kind: the run's own where they are of these people and pictures."""
-    rows = {}
+    rows: dict[str, Row] = {}
     for kind in CONTROLS:
         task = RowTask(kind, "quarter_well", experiment.seed)
         place, kept = folder / ROWS / kind, run.folder / task.folder / "row.json"

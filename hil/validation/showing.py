@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from torch import Tensor
 
 from optics_sim.design import CameraDesign, write_atomically
@@ -44,11 +45,15 @@ class ShownPicture(Plain):
 
 @dataclass(frozen=True)
 class Showing:
-    """A plan and who is on each of its shots; the scenes of each part [n, H, W] with their labels."""
+    """A plan and who is on each of its shots; the scenes of each part [n, H, W] with their labels.
+
+    `attacker_pictures`: which of the attacker's pictures are those of its part.
+    """
 
     plan: Plan
     shown: tuple[ShownPicture, ...]
     parts: dict[Part, Labelled]
+    attacker_pictures: Tensor
 
     def rows_of(self, part: Part) -> slice:
         """Returns which of the plan's shots are of a part: they lie together."""
@@ -62,7 +67,9 @@ def prepare(cohort: Cohort, design: CameraDesign, folder: Path, *, attack_pictur
     All test pictures of the enrolled, all pictures of the victims, and some of the attacker's people where these are to train on
     captures too. Exposed as the design says. Raises PrivcamError for pictures that no rig can show.
     """
-    parts = _parts(cohort, attack_pictures)
+    others = cohort.populations
+    chosen = _evenly(others.attacker.labels, attack_pictures)
+    parts: dict[Part, Labelled] = {"test": cohort.test, "victims": others.victims, "attacker": others.attacker.take(chosen)}
     shown = tuple(ShownPicture(part=part, number=number, person=int(person))
                   for part, people in parts.items() for number, person in enumerate(people.labels.tolist()))
     (folder / PICTURES).mkdir(parents=True, exist_ok=True)
@@ -72,7 +79,7 @@ def prepare(cohort: Cohort, design: CameraDesign, folder: Path, *, attack_pictur
     plan = Plan(shots=tuple(Shot(stimulus=Picture(file=picture.file), settings=settings) for picture in shown)).pinned(folder)
     labels = {"plan": plan.digest, "people": list(cohort.people), "shots": [picture.model_dump(mode="json") for picture in shown]}
     write_atomically(folder / LABELS, (json.dumps(labels, indent=1) + "\n").encode())
-    return Showing(plan, shown, parts)
+    return Showing(plan, shown, parts, chosen)
 
 
 def labels_of(folder: Path) -> tuple[str, list[ShownPicture]]:
@@ -81,17 +88,11 @@ def labels_of(folder: Path) -> tuple[str, list[ShownPicture]]:
     return str(told["plan"]), [ShownPicture.model_validate(shot) for shot in told["shots"]]
 
 
-def _parts(cohort: Cohort, attack_pictures: int) -> dict[Part, Labelled]:
-    others = cohort.populations
-    return {"test": cohort.test, "victims": others.victims, "attacker": _evenly(others.attacker, attack_pictures)}
-
-
-def _evenly(people: Labelled, count: int) -> Labelled:
-    """Returns at most `count` pictures, of as many people as there are: the first of each, then the second of each ..."""
-    labels = people.labels.cpu().numpy()
+def _evenly(people: Tensor, count: int) -> Tensor:
+    """Returns which at most `count` pictures to take of people [n]: the first of each, then the second of each, and so on."""
+    labels = people.cpu().numpy()
     nth = np.array([np.count_nonzero(labels[:index] == label) for index, label in enumerate(labels)])
-    order = np.lexsort((labels, nth))[:count]
-    return people.take(people.labels.new_tensor(order.tolist()))
+    return people.new_tensor(np.lexsort((labels, nth))[:count].tolist(), dtype=torch.long)
 
 
 def _scenes(parts: dict[Part, Labelled]) -> Iterator[Tensor]:
