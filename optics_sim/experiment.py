@@ -48,7 +48,7 @@ class Training(Plain):
 class Adapting(Plain):
     """How a trained recogniser is trained on for the camera as it was built; the rest is as it was trained."""
 
-    epochs: int = Field(15, ge=1, description="over the training pictures")
+    epochs: int = Field(30, ge=1, description="over the training pictures")
     learning_rate: float = Field(0.02, gt=0, description="warm-up, cosine decay")
 
 
