@@ -12,8 +12,9 @@ from optics_sim.run import Run
 from optics_sim.tables.lensless import CONTROLS, design_rows, judge_row
 
 DATA = "synthetic:8:40:0"
-SMALL = ("training.batch=16", "judging.decoder_steps=2", "judging.identity_epochs=1", "judging.decoder_pairs=20",
-         "judging.admm_iterations=2", "judging.fista_iterations=2", "judging.shuffles=20", "judging.images_per_victim=3", "judging.wrong_cell_fractions=[0.05]")
+SMALL = ("training.batch=32", "judging.decoder_steps=2", "judging.identity_epochs=1", "judging.decoder_pairs=20",
+         "judging.admm_iterations=2", "judging.fista_iterations=2", "judging.shuffles=20", "judging.images_per_victim=3",
+         "judging.wrong_cell_fractions=[0.05]")
 
 
 def made_run(folder: Path, *, epochs: int = 16) -> Path:

@@ -12,16 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from design_run import DATA, disturbed, made_run
+from design_run import disturbed, made_run
+from numpy.typing import NDArray
 
 from hil.bench import Bench
 from hil.cameras.simulated import SimulatedCamera
 from hil.cameras.world import World
 from hil.cli import main
-from hil.protocols import Camera
+from hil.protocols import Camera, DeviceInfo, EncoderDevice
 from hil.rigs.simulated import SimulatedRig
 from hil.validation.adapting import adapt, read_adapted
+from hil.validation.columns import captured_recognition
 from hil.validation.frames import Captured
+from hil.validation.on_device import Named, hits
 from hil.validation.run_folder import DesignRun, built_design
 from hil.validation.showing import labels_of, prepare
 from hil.validation.stage import SESSION, Asked, OpenBench, capture, validate
@@ -46,6 +49,16 @@ from optics_sim.run import Run
 pytest.importorskip("h5py", reason="h5py is missing: pip install privcam[capture]")
 pytestmark = pytest.mark.timeout(300)
 ADAPTING = Adapting(epochs=15)
+BENCH = """design = "nominal"
+[camera]
+kind = "simulated"
+[camera.made]
+mask_to_sensor_m = 4.8e-3
+shift_m = [70e-6, -60e-6]
+rotation_rad = 1.5
+[rig]
+kind = "simulated"
+"""
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +72,7 @@ def run(folder: Path) -> DesignRun:
 
 
 def bench(real: CameraDesign, nominal: CameraDesign, openings: list[int] | None = None,
-          around: Callable[[Camera], Camera] = lambda camera: camera) -> OpenBench:
+          around: Callable[[Camera], Camera] = lambda camera: camera, device: EncoderDevice | None = None) -> OpenBench:
     """Returns what opens a bench whose camera is really made as `real`, though its file names the nominal design."""
     @contextmanager
     def opened(pictures: Path, occasion: int) -> Iterator[Bench]:
@@ -67,7 +80,7 @@ def bench(real: CameraDesign, nominal: CameraDesign, openings: list[int] | None 
             openings.append(occasion)
         world = World(scene=np.zeros(real.scene))
         camera = SimulatedCamera(real, world, generator=torch.Generator().manual_seed(occasion))
-        yield Bench(around(camera), SimulatedRig(world, (real.scene[0], real.scene[1]), pictures), None, nominal)
+        yield Bench(around(camera), SimulatedRig(world, (real.scene[0], real.scene[1]), pictures), device, nominal)
     return opened
 
 
@@ -209,11 +222,53 @@ def test_a_capture_that_was_killed_goes_on_and_is_not_taken_twice(run: DesignRun
     assert again.digest == first.digest
 
 
+# --- a device -------------------------------------------------------------------------------------
+class Board:
+    """An emulated device that names the person of the run's recogniser, in one byte."""
+
+    def __init__(self, run: DesignRun, digest: str, code_bytes: int = 1) -> None:
+        self._network, self.asked = run.recogniser(), 0
+        self.info = DeviceInfo("fake", "a test", digest, 16 * 16, code_bytes, "0", "emulated")
+
+    def encode(self, clip: NDArray[np.int8]) -> NDArray[np.int8]:
+        self.asked += len(clip)
+        return self._network(torch.from_numpy(clip).float()).argmax(1, keepdim=True).to(torch.int8).numpy()
+
+
+def test_a_device_names_people_on_captured_frames_and_is_asked_once(run: DesignRun, tmp_path: Path) -> None:
+    cohort = run.cohort().thinned(3)
+    showing = prepare(cohort, run.design, tmp_path)
+
+    def take(device: Board) -> tuple[Captured, Named | None]:
+        return capture(run, bench(run.design, run.design, device=device), tmp_path, showing, Asked(device=True), lambda text: None,
+                       lambda: "then")
+
+    with pytest.raises(PrivcamError, match="encoder of another design"):
+        take(Board(run, "0" * 64))
+    with pytest.raises(PrivcamError, match="names nobody"):
+        take(Board(run, run.design.digest, 7))
+    board = Board(run, run.design.digest)
+    captured, named = take(board)
+    assert named is not None and named.source == "simulated", "no more than its frames"
+    (said,) = captured_recognition(captured, {OWN: run.recogniser()}, cohort, 0)
+    assert hits(named, captured).mean() == pytest.approx(said.value)
+    assert take(board)[1] == named and board.asked == len(showing.shown)
+
+
+def test_a_thinned_cohort_keeps_some_pictures_of_everybody(run: DesignRun) -> None:
+    whole, few = run.cohort(), run.cohort().thinned(2)
+    assert torch.equal(few.test.labels.unique(return_counts=True)[1], torch.full((4,), 2))
+    victims = few.populations.victims.labels
+    assert torch.equal(victims.unique(), whole.populations.victims.labels.unique()) and victims.bincount().max() == 2
+    assert all(len(asked) == len(victims) for _, asked in few.populations.attributes.values())
+    assert torch.equal(few.train.scenes, whole.train.scenes)
+
+
 # --- the verbs ------------------------------------------------------------------------------------
 def test_the_verbs_work_from_files(folder: Path, run: DesignRun, tmp_path: Path) -> None:
-    built = disturbed(run.design)
-    built.save(tmp_path / "as_built")
-    write_atomically(tmp_path / "bench.toml", b'design = "as_built"\n[camera]\nkind = "simulated"\n[rig]\nkind = "simulated"\n')
+    disturbed(run.design).save(tmp_path / "as_built")
+    run.design.save(tmp_path / "nominal")
+    write_atomically(tmp_path / "bench.toml", BENCH.encode())
     adapting = ["adapt", str(folder), "--as-built", str(tmp_path / "as_built"), "--out", str(tmp_path / "a"), "--epochs", "2"]
     assert main(adapting) == 0
     made = (tmp_path / "a" / "adapted" / "recogniser.safetensors").stat().st_mtime_ns
@@ -222,9 +277,11 @@ def test_the_verbs_work_from_files(folder: Path, run: DesignRun, tmp_path: Path)
     names = {m["name"] for m in json.loads((tmp_path / "a" / "report.json").read_text())["measures"]}
     assert {"as_built/before/accuracy", "as_built/after/accuracy"} <= names
     words = ["validate", str(tmp_path / "bench.toml"), str(folder), "--calibration", str(tmp_path), "--adapted", str(tmp_path / "a"),
-             "--pictures", "3", "--out", str(tmp_path / "v")]
+             "--out", str(tmp_path / "v")]
     assert main(words) == 0
     assert json.loads((tmp_path / "v" / "run.json").read_text())["status"] == "done"
+    report = {m["name"]: m["value"] for m in json.loads((tmp_path / "v" / "report.json").read_text())["measures"]}
+    assert report["as_built/distance/correlation"] > report["nominal/distance/correlation"] + 0.1
     assert (tmp_path / "v" / "validation.html").is_file()
 
 
@@ -267,7 +324,7 @@ def test_folders_that_are_no_run_on_photographs_are_refused(folder: Path, tmp_pa
 
 
 def test_other_pictures_than_the_runs_are_refused(folder: Path) -> None:
-    other = DesignRun.load(folder, data=DATA.rsplit(":", 1)[0] + ":7")
+    other = DesignRun.load(folder, data="synthetic:8:5:1")
     with pytest.raises(PrivcamError, match="not the pictures that the run was trained on"):
         other.cohort()
     assert len(other.cohort(trusted=True).people) == 4

@@ -51,7 +51,8 @@ class Adapted:
     provenance: Provenance
 
 
-def adapt(run: DesignRun, as_built: CameraDesign, cohort: Cohort, experiment: Experiment, adapting: Adapting, out: Path, say: Say) -> Adapted:
+def adapt(run: DesignRun, as_built: CameraDesign, cohort: Cohort, experiment: Experiment, adapting: Adapting, out: Path,
+          say: Say) -> Adapted:
     """Returns the run's recogniser trained on with the as-built twin's codes of its training pictures, kept below `out`.
 
     One that is there and depends on nothing else is read.
@@ -81,8 +82,9 @@ def read_adapted(out: Path, run: DesignRun, as_built: CameraDesign) -> Adapted:
         raise PrivcamError("no adapted recogniser there", got=str(out / FOLDER), todo="make one: privcam adapt")
     found, wanted = (provenance.recogniser, provenance.as_built), (digest_of_file(run.recogniser_file), as_built.digest)
     if found != wanted:
-        raise PrivcamError("this recogniser was adapted for another run or another as-built design", got=f"{found[0][:12]}, {found[1][:12]}",
-                           allowed=f"{wanted[0][:12]}, {wanted[1][:12]}", todo="adapt anew: privcam adapt")
+        raise PrivcamError("this recogniser was adapted for another run or another as-built design",
+                           got=f"{found[0][:12]}, {found[1][:12]}", allowed=f"{wanted[0][:12]}, {wanted[1][:12]}",
+                           todo="adapt anew: privcam adapt")
     return Adapted(kept_recogniser(out / FOLDER / RECOGNISER).to(run.setting.device), provenance)
 
 

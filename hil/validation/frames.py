@@ -58,7 +58,8 @@ def read_frames(taken: CaptureSet, design: CameraDesign, showing: Showing) -> Ca
     camera, spec = taken.header.camera, design.readout
     _check(camera, design)
     if len(taken) != len(showing.shown):
-        raise PrivcamError("the set is not of this plan", got=f"{len(taken)} frames", allowed=len(showing.shown), todo="take another folder")
+        raise PrivcamError("the set is not of this plan", got=f"{len(taken)} frames", allowed=len(showing.shown),
+                           todo="take another folder")
     sums = np.empty((len(taken), *spec.shape), np.int64)
     sources, replayed = set[Source](), False
     for number, frame in enumerate(taken):
@@ -81,8 +82,8 @@ def _check(camera: CameraInfo, design: CameraDesign) -> None:
         raise PrivcamError("the design's readout does not fit these frames", got=f"{camera.shape[0]} x {camera.shape[1]} pixels",
                            allowed=f"the crop {crop}, or the whole sensor {whole}", todo="set the camera to one of these")
     if camera.bit_depth != design.sensor.bit_depth:
-        raise PrivcamError("the design's readout is of other numbers", got=f"{camera.bit_depth} bit", allowed=f"{design.sensor.bit_depth} bit",
-                           todo="set the camera to the design's raw format")
+        raise PrivcamError("the design's readout is of other numbers", got=f"{camera.bit_depth} bit",
+                           allowed=f"{design.sensor.bit_depth} bit", todo="set the camera to the design's raw format")
 
 
 def _crop(frame: Frame, camera: CameraInfo, spec: Readout) -> NDArray[np.uint16]:

@@ -49,8 +49,8 @@ class DesignRun:
         data = SYNTHETIC if told.get("synthetic") else told["data"]
         named = {name: told.get(name) for name in ("verifier", "detector")} | {"data": data, "others": tuple(told.get("others") or ())}
         named |= {name: value for name, value in elsewhere.items() if value is not None}
-        setting = Setting(**named, out=str(folder), scene=design.scene, cells=cells, experiment=Experiment.load(folder / "experiment.toml"), device=device,
-                          start=str(folder / "author"), curve=False)
+        setting = Setting(**named, out=str(folder), scene=design.scene, cells=cells, start=str(folder / "author"), curve=False,
+                          experiment=Experiment.load(folder / "experiment.toml"), device=device)
         return cls(folder, design, setting)
 
     @property
@@ -80,7 +80,8 @@ class DesignRun:
     def _check_same_pictures(self, cohort: Cohort) -> None:
         file = self.folder / main_mask(self.setting).folder / "mask.json"
         if not file.is_file():
-            raise PrivcamError("this run does not say on which pictures its mask was learned", got=str(file), allowed="a finished run's folder",
+            raise PrivcamError("this run does not say on which pictures its mask was learned", got=str(file),
+                               allowed="a finished run's folder",
                                todo="keep `masks/` with the run, or vouch for the pictures with --trust-data")
         kept = json.loads(file.read_text(encoding="utf-8"))["key"]
         found = mask_key(CameraDesign.load(self.folder / "author"), self.experiment, cohort)

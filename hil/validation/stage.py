@@ -91,8 +91,8 @@ def _networks(run: DesignRun, cohort: Cohort, experiment: Experiment, asked: Ask
               say: Say) -> tuple[Recogniser, Recogniser | None]:
     own = run.recogniser()
     if own.head.out_features != len(cohort.people):
-        raise PrivcamError("the recogniser names other people", got=f"{own.head.out_features} classes", allowed=f"{len(cohort.people)} enrolled",
-                           todo="give the data of the run")
+        raise PrivcamError("the recogniser names other people", got=f"{own.head.out_features} classes",
+                           allowed=f"{len(cohort.people)} enrolled", todo="give the data of the run")
     if asked.as_built is None:
         if asked.adapting is not None or asked.adapted is not None:
             raise PrivcamError("a recogniser is adapted to an as-built twin", got="none", todo="calibrate, and give --as-built")

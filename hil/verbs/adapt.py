@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
-from hil.verbs.options import add_adapting, add_run_of_design, adapting_of, checked_device, progress
+from hil.verbs.options import adapting_of, add_adapting, add_run_of_design, checked_device, progress
 
 HELP = "train a run's recogniser on for the camera as it was built, and show what that recovers"
 

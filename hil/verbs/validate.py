@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hil.verbs.options import add_adapting, add_judges, add_run_of_design, adapting_of, checked_device, progress
+from hil.verbs.options import adapting_of, add_adapting, add_judges, add_run_of_design, checked_device, progress
 from optics_sim.errors import PrivcamError
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ from optics_sim.run import Run
 NOMINAL, AS_BUILT, CAPTURED, UNCALIBRATED = "nominal", "as_built", "captured", "captured_nominal_attackers"
 COLUMNS = (NOMINAL, AS_BUILT, CAPTURED)
 OWN, ADAPTED, DEVICE = "accuracy", "adapted/accuracy", "device/accuracy"
-RECOGNISERS = {OWN: "the run's recogniser", ADAPTED: "after adapting it to the as-built twin", DEVICE: "the run's recogniser, on the device"}
+RECOGNISERS = {OWN: "the run's recogniser", ADAPTED: "after adapting it to the as-built twin",
+               DEVICE: "the run's recogniser, on the device"}
 WITHIN = 0.02  # of the undisturbed camera: the goal
 TITLES = {NOMINAL: "Nominal twin", AS_BUILT: "As-built twin", CAPTURED: "Captured",
           UNCALIBRATED: "Captured, attackers who know the nominal design"}
@@ -141,7 +142,7 @@ def _near(value: Measure) -> Verdict | None:
     if value.interval is None:
         return None
     low, high = value.interval
-    if -WITHIN <= low and high <= WITHIN:
+    if low >= -WITHIN and high <= WITHIN:
         return "held"
     return "not held" if low > WITHIN or high < -WITHIN else "undecided"
 
