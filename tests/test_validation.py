@@ -26,7 +26,7 @@ from hil.validation.columns import captured_recognition
 from hil.validation.frames import Captured
 from hil.validation.on_device import Named, hits
 from hil.validation.run_folder import DesignRun, built_design
-from hil.validation.showing import labels_of, prepare
+from hil.validation.showing import ShownPicture, prepare
 from hil.validation.stage import SESSION, Asked, OpenBench, capture, validate
 from optics_sim.design import CameraDesign, write_atomically
 from optics_sim.errors import PrivcamError
@@ -45,6 +45,7 @@ from optics_sim.report.validation_table import (
     write_validation,
 )
 from optics_sim.run import Run
+from optics_sim.shots import Plan
 
 pytest.importorskip("h5py", reason="h5py is missing: pip install privcam[capture]")
 pytestmark = pytest.mark.timeout(300)
@@ -160,8 +161,10 @@ def test_the_as_built_twin_is_nearer_than_the_nominal_one_and_than_wrong_scenes(
 # --- what is kept ---------------------------------------------------------------------------------
 def test_labels_say_who_is_on_each_shot(validated: tuple[Path, Validated], run: DesignRun) -> None:
     out, _ = validated
-    _, shots = labels_of(out / SESSION)
-    cohort = run.cohort()
+    told = json.loads((out / SESSION / "labels.json").read_text())
+    shots, cohort = [ShownPicture.model_validate(shot) for shot in told["shots"]], run.cohort()
+    plan = Plan.model_validate_json((out / SESSION / "plan.json").read_bytes())
+    assert told["plan"] == plan.digest and [shot.file for shot in shots] == [one.stimulus.file for one in plan.shots]
     assert [shot.person for shot in shots if shot.part == "test"] == cohort.test.labels.tolist()
     assert sum(shot.part == "attacker" for shot in shots) == 6
     for shot in shots:

@@ -82,12 +82,6 @@ def prepare(cohort: Cohort, design: CameraDesign, folder: Path, *, attack_pictur
     return Showing(plan, shown, parts, chosen)
 
 
-def labels_of(folder: Path) -> tuple[str, list[ShownPicture]]:
-    """Returns the digest of the plan that a session's labels belong to, and who is on each of its shots."""
-    told = json.loads((folder / LABELS).read_text(encoding="utf-8"))
-    return str(told["plan"]), [ShownPicture.model_validate(shot) for shot in told["shots"]]
-
-
 def _evenly(people: Tensor, count: int) -> Tensor:
     """Returns which at most `count` pictures to take of people [n]: the first of each, then the second of each, and so on."""
     labels = people.cpu().numpy()

@@ -29,10 +29,11 @@ def run(arguments: Namespace) -> int:
 
     designed = DesignRun.load(arguments.run, device=checked_device(arguments.device), data=arguments.data, others=arguments.others)
     as_built = built_design(arguments.as_built, designed.design)
-    with Run(arguments.out, "adapt", vars(arguments), arguments.seed) as record:
+    asked = Asked(seed=arguments.seed, trusted=arguments.trust_data)
+    with Run(arguments.out, "adapt", vars(arguments), designed.experiment.seed if asked.seed is None else asked.seed) as record:
         record.add_input("design", designed.folder / "design")
         say = progress(record)
-        cohort, experiment = people_of(designed, Asked(seed=arguments.seed, trusted=arguments.trust_data))
+        cohort, experiment = people_of(designed, asked)
         adapted = adapt(designed, as_built, cohort, experiment, adapting_of(arguments), arguments.out, say)
         measures = recovered(designed, as_built, cohort, experiment, adapted)
         record.report(measures, design=designed.design.digest, as_built=as_built.digest, adapted=adapted.provenance.model_dump(mode="json"))

@@ -48,7 +48,7 @@ def run(arguments: Namespace) -> int:
     designed = DesignRun.load(arguments.run, device=device, data=arguments.data, others=arguments.others, verifier=arguments.verifier,
                               detector=arguments.detector)
     asked = _asked(arguments, designed)
-    with Run(arguments.out, "validate", vars(arguments), asked.seed) as record:
+    with Run(arguments.out, "validate", vars(arguments), designed.experiment.seed if asked.seed is None else asked.seed) as record:
         record.add_input("bench", arguments.bench)
         record.add_input("design", designed.folder / "design")
         say = progress(record)
