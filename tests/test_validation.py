@@ -133,6 +133,7 @@ def test_without_an_as_built_design_an_undisturbed_camera_loses_nothing_and_its_
     sources = {m.name: m.source for m in found.measures}
     assert sources[f"captured/{OWN}"] == sources["captured/code/lda/auc"] == sources["nominal/distance/correlation"] == "emulated"
     assert sources[f"nominal/{OWN}"] == sources["nominal/code/lda/auc"] == sources["control/black/code/lda/auc"] == "simulated"
+    assert "nominal/mean_face/psnr" in sources and "captured/mean_face/psnr" not in sources, "no camera has seen a mean face"
     tables = validation_tables(found)
     assert tables[0][0] == ["", "Nominal twin (simulated)", "Captured (emulated)"]
     assert all(isinstance(row[1], Measure) and row[1].source == "simulated" for row in tables[1][1])

@@ -106,6 +106,11 @@ def joined(row: Row, *parts: tuple[Sequence[Sample], Source]) -> Row:
     return row.model_copy(update={"samples": tuple(samples)})
 
 
+def of_codes(samples: Sequence[Sample]) -> list[Sample]:
+    """Returns the samples that come from codes: a clear scene and a mean face were seen by no camera."""
+    return [sample for sample in samples if not sample.name.startswith(("scene/", "mean_face/"))]
+
+
 def _tensor(captured: Captured, part: Part, cohort: Cohort) -> Tensor:
     codes = captured.codes_of(part)
     return torch.from_numpy(codes).to(cohort.test.scenes)

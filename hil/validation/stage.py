@@ -19,7 +19,7 @@ from hil.bench import Bench
 from hil.capture_set.stored import CaptureSet
 from hil.session import finished_session, occasion, run_session
 from hil.validation import adapting as adaptation
-from hil.validation.columns import attacked, captured_recognition, control_rows, joined, twin_recognition
+from hil.validation.columns import attacked, captured_recognition, control_rows, joined, of_codes, twin_recognition
 from hil.validation.distance import distance_samples
 from hil.validation.frames import Captured, read_frames
 from hil.validation.on_device import FILE, Named, hits, kept_names, named_by
@@ -166,7 +166,7 @@ def _columns(run: DesignRun, asked: Asked, cohort: Cohort, experiment: Experimen
     for label, design in known.items():
         say(f"attacking what was captured, by attackers who know the {'nominal' if design is run.design else 'as-built'} design")
         row = attacked(label, design, cohort, experiment, judges, out, own, captured)
-        rows[label] = joined(row, (row.samples, captured.source))
+        rows[label] = joined(row, (of_codes(row.samples), captured.source))
     seen = (captured_recognition(captured, networks, cohort, seed), captured.source)
     by_device = [] if named is None else [([_by_device(named, captured, cohort, seed)], named.source)]
     rows[CAPTURED] = joined(rows[CAPTURED], seen, *by_device, (rows[CAPTURED].samples, captured.source))

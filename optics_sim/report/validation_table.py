@@ -173,7 +173,7 @@ def _attacks(found: Validated) -> Table:
     body: list[list[Cell]] = [[_said(name), *(measure([found.rows[c]], name) for c in columns)] for name in told]
     return ["Attack", *(found.title(c) for c in columns)], body, "Every attack, on people who are not enrolled", [
         "Each attacker is trained afresh on the codes of the twin it knows, on captured ones too where such were taken of its people. "
-        "Chance is AUC 0.5; `scene` is the same network on the clear scene."]
+        "Chance is AUC 0.5. `scene` is the public network on the clear scene, which no camera has seen."]
 
 
 def _said(name: str) -> str:
