@@ -37,6 +37,7 @@ from optics_sim.report.validation_table import (
     ADAPTED,
     AS_BUILT,
     CAPTURED,
+    LONGER,
     NOMINAL,
     OWN,
     UNCALIBRATED,
@@ -145,6 +146,7 @@ def test_a_disturbed_mask_costs_recognition_and_the_as_built_twin_says_how_much(
     assert lost >= 0.1
     assert abs(value(found, AS_BUILT, OWN) - value(found, CAPTURED, OWN)) < lost / 2
     assert value(found, CAPTURED, ADAPTED) > value(found, CAPTURED, OWN)
+    assert found.rows[CAPTURED].sample(LONGER).value is None and value(found, NOMINAL, LONGER) > value(found, AS_BUILT, OWN)
 
 
 def test_the_as_built_twin_is_nearer_than_the_nominal_one_and_than_wrong_scenes(validated: tuple[Path, Validated]) -> None:
@@ -193,6 +195,7 @@ def test_the_runs_recogniser_is_kept_as_it_was(validated: tuple[Path, Validated]
     assert adapted.provenance.adapting == ADAPTING and adapted.provenance.design == run.design.digest
     before, after = run.recogniser().state_dict(), adapted.network.state_dict()
     assert any(not torch.equal(before[name], after[name]) for name in before)
+    assert any(not torch.equal(after[name], value) for name, value in adapted.undisturbed.state_dict().items())
     with pytest.raises(PrivcamError, match="another as-built"):
         read_adapted(out, run, disturbed(run.design).replace(name="other"))
 
@@ -279,7 +282,7 @@ def test_the_verbs_work_from_files(folder: Path, run: DesignRun, tmp_path: Path)
     assert main(adapting) == 0, "and is read, not trained, the second time"
     assert (tmp_path / "a" / "adapted" / "recogniser.safetensors").stat().st_mtime_ns == made
     names = {m["name"] for m in json.loads((tmp_path / "a" / "report.json").read_text())["measures"]}
-    assert {"as_built/before/accuracy", "as_built/after/accuracy"} <= names
+    assert {"nominal/after/accuracy", "as_built/before/accuracy", "as_built/after/accuracy"} <= names
     words = ["validate", str(tmp_path / "bench.toml"), str(folder), "--calibration", str(tmp_path), "--adapted", str(tmp_path / "a"),
              "--out", str(tmp_path / "v")]
     assert main(words) == 0
@@ -291,7 +294,7 @@ def test_the_verbs_work_from_files(folder: Path, run: DesignRun, tmp_path: Path)
 
 def test_a_killed_adaptation_ends_with_the_same_bits(run: DesignRun, tmp_path: Path) -> None:
     def stop(text: str) -> None:
-        if text.startswith("epoch 2"):
+        if text.startswith("adapted: epoch 2"):
             raise KeyboardInterrupt
 
     built, cohort = disturbed(run.design), run.cohort()
