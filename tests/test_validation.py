@@ -23,7 +23,7 @@ from hil.protocols import Camera, DeviceInfo, EncoderDevice
 from hil.rigs.simulated import SimulatedRig
 from hil.validation.adapting import adapt, read_adapted
 from hil.validation.columns import captured_recognition
-from hil.validation.frames import Captured
+from hil.validation.frames import Captured, check_camera, crop_of
 from hil.validation.on_device import Named, hits
 from hil.validation.run_folder import DesignRun, built_design
 from hil.validation.showing import ShownPicture, prepare
@@ -31,7 +31,7 @@ from hil.validation.stage import SESSION, Asked, OpenBench, capture, validate
 from optics_sim.design import CameraDesign, write_atomically
 from optics_sim.errors import PrivcamError
 from optics_sim.experiment import Adapting
-from optics_sim.frame import CaptureSettings, Frame
+from optics_sim.frame import CameraInfo, CaptureSettings, Frame
 from optics_sim.measure import Measure
 from optics_sim.report.validation_table import (
     ADAPTED,
@@ -342,6 +342,35 @@ def test_a_bench_of_another_design_is_refused_before_anything_is_shown(run: Desi
     with pytest.raises(PrivcamError, match="bench's camera is of another design"):
         go(run, tmp_path, Asked(), bench(run.design, stranger))
     assert not (tmp_path / SESSION / "set").exists()
+
+
+class Coarse(Emulated):
+    """A camera of eight bits."""
+
+    def __init__(self, camera: Camera) -> None:
+        super().__init__(camera)
+        self.info = camera.info.model_copy(update={"bit_depth": 8})
+
+
+def test_a_camera_that_the_readout_does_not_fit_is_refused_before_anything_is_shown(run: DesignRun, tmp_path: Path) -> None:
+    with pytest.raises(PrivcamError, match="readout is of other numbers"):
+        go(run, tmp_path, Asked(), bench(run.design, run.design, around=Coarse))
+    assert not (tmp_path / SESSION / "set").exists()
+
+
+def test_the_readouts_crop_is_taken_from_whole_frames_and_no_others(run: DesignRun) -> None:
+    spec, info = run.design.readout, bench_info(run.design)
+    whole = np.arange(np.prod(run.design.sensor.shape), dtype=np.uint32).astype(np.uint16).reshape(run.design.sensor.shape)
+    top, left, rows, columns = spec.crop
+    crop = whole[top:top + rows, left:left + columns]
+    for frame in (whole, crop):
+        np.testing.assert_array_equal(crop_of(frame, info.model_copy(update={"shape": frame.shape}), spec), crop)
+    with pytest.raises(PrivcamError, match="does not fit these frames"):
+        check_camera(info.model_copy(update={"shape": (rows + 2, columns)}), run.design)
+
+
+def bench_info(design: CameraDesign) -> CameraInfo:
+    return SimulatedCamera(design, World(scene=np.zeros(design.scene)), generator=torch.Generator().manual_seed(0)).info
 
 
 def test_adapting_needs_an_as_built_twin(run: DesignRun, tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from hil.session import finished_session, occasion, run_session
 from hil.validation import adapting as adaptation
 from hil.validation.columns import attacked, captured_recognition, control_rows, joined, of_codes, twin_recognition
 from hil.validation.distance import distance_samples
-from hil.validation.frames import Captured, read_frames
+from hil.validation.frames import Captured, check_camera, read_frames
 from hil.validation.on_device import FILE, Named, hits, kept_names, named_by
 from hil.validation.run_folder import DesignRun
 from hil.validation.showing import Showing, prepare
@@ -130,6 +130,7 @@ def _named(bench: Bench, taken: CaptureSet, run: DesignRun, showing: Showing, fo
 
 
 def _check_bench(bench: Bench, run: DesignRun, asked: Asked) -> None:
+    check_camera(bench.camera.info, run.design)
     known = {run.design.digest, *([] if asked.as_built is None else [asked.as_built.digest])}
     if bench.design is not None and not {bench.design.digest, bench.design.parent} & known:
         raise PrivcamError("the bench's camera is of another design", got=bench.design.digest[:12],
