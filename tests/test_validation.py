@@ -23,7 +23,7 @@ from hil.protocols import Camera, DeviceInfo, EncoderDevice
 from hil.rigs.simulated import SimulatedRig
 from hil.validation.adapting import adapt, read_adapted
 from hil.validation.columns import captured_recognition
-from hil.validation.frames import Captured
+from hil.validation.frames import Captured, check_camera, crop_of
 from hil.validation.on_device import Named, hits
 from hil.validation.run_folder import DesignRun, built_design
 from hil.validation.showing import ShownPicture, prepare
@@ -31,12 +31,13 @@ from hil.validation.stage import SESSION, Asked, OpenBench, capture, validate
 from optics_sim.design import CameraDesign, write_atomically
 from optics_sim.errors import PrivcamError
 from optics_sim.experiment import Adapting
-from optics_sim.frame import CaptureSettings, Frame
+from optics_sim.frame import CameraInfo, CaptureSettings, Frame
 from optics_sim.measure import Measure
 from optics_sim.report.validation_table import (
     ADAPTED,
     AS_BUILT,
     CAPTURED,
+    LONGER,
     NOMINAL,
     OWN,
     UNCALIBRATED,
@@ -145,6 +146,7 @@ def test_a_disturbed_mask_costs_recognition_and_the_as_built_twin_says_how_much(
     assert lost >= 0.1
     assert abs(value(found, AS_BUILT, OWN) - value(found, CAPTURED, OWN)) < lost / 2
     assert value(found, CAPTURED, ADAPTED) > value(found, CAPTURED, OWN)
+    assert found.rows[CAPTURED].sample(LONGER).value is None and value(found, NOMINAL, LONGER) > value(found, AS_BUILT, OWN)
 
 
 def test_the_as_built_twin_is_nearer_than_the_nominal_one_and_than_wrong_scenes(validated: tuple[Path, Validated]) -> None:
@@ -193,6 +195,7 @@ def test_the_runs_recogniser_is_kept_as_it_was(validated: tuple[Path, Validated]
     assert adapted.provenance.adapting == ADAPTING and adapted.provenance.design == run.design.digest
     before, after = run.recogniser().state_dict(), adapted.network.state_dict()
     assert any(not torch.equal(before[name], after[name]) for name in before)
+    assert any(not torch.equal(after[name], value) for name, value in adapted.undisturbed.state_dict().items())
     with pytest.raises(PrivcamError, match="another as-built"):
         read_adapted(out, run, disturbed(run.design).replace(name="other"))
 
@@ -279,7 +282,7 @@ def test_the_verbs_work_from_files(folder: Path, run: DesignRun, tmp_path: Path)
     assert main(adapting) == 0, "and is read, not trained, the second time"
     assert (tmp_path / "a" / "adapted" / "recogniser.safetensors").stat().st_mtime_ns == made
     names = {m["name"] for m in json.loads((tmp_path / "a" / "report.json").read_text())["measures"]}
-    assert {"as_built/before/accuracy", "as_built/after/accuracy"} <= names
+    assert {"nominal/after/accuracy", "as_built/before/accuracy", "as_built/after/accuracy"} <= names
     words = ["validate", str(tmp_path / "bench.toml"), str(folder), "--calibration", str(tmp_path), "--adapted", str(tmp_path / "a"),
              "--out", str(tmp_path / "v")]
     assert main(words) == 0
@@ -291,7 +294,7 @@ def test_the_verbs_work_from_files(folder: Path, run: DesignRun, tmp_path: Path)
 
 def test_a_killed_adaptation_ends_with_the_same_bits(run: DesignRun, tmp_path: Path) -> None:
     def stop(text: str) -> None:
-        if text.startswith("epoch 2"):
+        if text.startswith("adapted: epoch 2"):
             raise KeyboardInterrupt
 
     built, cohort = disturbed(run.design), run.cohort()
@@ -339,6 +342,35 @@ def test_a_bench_of_another_design_is_refused_before_anything_is_shown(run: Desi
     with pytest.raises(PrivcamError, match="bench's camera is of another design"):
         go(run, tmp_path, Asked(), bench(run.design, stranger))
     assert not (tmp_path / SESSION / "set").exists()
+
+
+class Coarse(Emulated):
+    """A camera of eight bits."""
+
+    def __init__(self, camera: Camera) -> None:
+        super().__init__(camera)
+        self.info = camera.info.model_copy(update={"bit_depth": 8})
+
+
+def test_a_camera_that_the_readout_does_not_fit_is_refused_before_anything_is_shown(run: DesignRun, tmp_path: Path) -> None:
+    with pytest.raises(PrivcamError, match="readout is of other numbers"):
+        go(run, tmp_path, Asked(), bench(run.design, run.design, around=Coarse))
+    assert not (tmp_path / SESSION / "set").exists()
+
+
+def test_the_readouts_crop_is_taken_from_whole_frames_and_no_others(run: DesignRun) -> None:
+    spec, info = run.design.readout, bench_info(run.design)
+    whole = np.arange(np.prod(run.design.sensor.shape), dtype=np.uint32).astype(np.uint16).reshape(run.design.sensor.shape)
+    top, left, rows, columns = spec.crop
+    crop = whole[top:top + rows, left:left + columns]
+    for frame in (whole, crop):
+        np.testing.assert_array_equal(crop_of(frame, info.model_copy(update={"shape": frame.shape}), spec), crop)
+    with pytest.raises(PrivcamError, match="does not fit these frames"):
+        check_camera(info.model_copy(update={"shape": (rows + 2, columns)}), run.design)
+
+
+def bench_info(design: CameraDesign) -> CameraInfo:
+    return SimulatedCamera(design, World(scene=np.zeros(design.scene)), generator=torch.Generator().manual_seed(0)).info
 
 
 def test_adapting_needs_an_as_built_twin(run: DesignRun, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from hil.session import taken_of
 from hil.validation.showing import Part, Showing
 from optics_sim.design import CameraDesign, Readout
 from optics_sim.errors import PrivcamError
-from optics_sim.frame import CameraInfo, Frame
+from optics_sim.frame import CameraInfo
 from optics_sim.measure import Source
 from optics_sim.sensor.readout import bin_sums, quantise_sums
 
@@ -56,7 +56,7 @@ def read_frames(taken: CaptureSet, design: CameraDesign, showing: Showing) -> Ca
     Raises PrivcamError for frames that the design's readout does not fit, of two sources, or of another plan.
     """
     camera, spec = taken.header.camera, design.readout
-    _check(camera, design)
+    check_camera(camera, design)
     if len(taken) != len(showing.shown):
         raise PrivcamError("the set is not of this plan", got=f"{len(taken)} frames", allowed=len(showing.shown),
                            todo="take another folder")
@@ -66,7 +66,7 @@ def read_frames(taken: CaptureSet, design: CameraDesign, showing: Showing) -> Ca
         if (told := taken_of(frame.metadata)).number != number or told.plan != showing.plan.digest:
             raise PrivcamError("the set is not of this plan", got=f"shot {told.number} of plan {told.plan[:12]}",
                                allowed=f"shot {number} of plan {showing.plan.digest[:12]}", todo="take another folder")
-        sums[number] = bin_sums(_crop(frame, camera, spec), spec, design.sensor.cfa)
+        sums[number] = bin_sums(crop_of(frame.raw, camera, spec), spec, design.sensor.cfa)
         sources.add(frame.source)
         replayed |= frame.replayed
     if sources != {camera.source}:
@@ -76,7 +76,8 @@ def read_frames(taken: CaptureSet, design: CameraDesign, showing: Showing) -> Ca
     return Captured(showing, quantise_sums(seen, spec.shift), seen, camera.source, camera, replayed)
 
 
-def _check(camera: CameraInfo, design: CameraDesign) -> None:
+def check_camera(camera: CameraInfo, design: CameraDesign) -> None:
+    """Raises PrivcamError where a design's readout does not fit a camera's frames."""
     whole, crop = tuple(design.sensor.shape), tuple(design.readout.crop[2:])
     if tuple(camera.shape) not in (whole, crop):
         raise PrivcamError("the design's readout does not fit these frames", got=f"{camera.shape[0]} x {camera.shape[1]} pixels",
@@ -86,8 +87,9 @@ def _check(camera: CameraInfo, design: CameraDesign) -> None:
                            allowed=f"{design.sensor.bit_depth} bit", todo="set the camera to the design's raw format")
 
 
-def _crop(frame: Frame, camera: CameraInfo, spec: Readout) -> NDArray[np.uint16]:
+def crop_of(raw: NDArray[np.uint16], camera: CameraInfo, spec: Readout) -> NDArray[np.uint16]:
+    """Returns the readout's crop of a frame that is this crop already, or the whole sensor."""
     top, left, height, width = spec.crop
     if tuple(camera.shape) == (height, width):
-        return frame.raw
-    return frame.raw[top:top + height, left:left + width]
+        return raw
+    return raw[top:top + height, left:left + width]

@@ -21,7 +21,7 @@ from hil.session import finished_session, occasion, run_session
 from hil.validation import adapting as adaptation
 from hil.validation.columns import attacked, captured_recognition, control_rows, joined, of_codes, twin_recognition
 from hil.validation.distance import distance_samples
-from hil.validation.frames import Captured, read_frames
+from hil.validation.frames import Captured, check_camera, read_frames
 from hil.validation.on_device import FILE, Named, hits, kept_names, named_by
 from hil.validation.run_folder import DesignRun
 from hil.validation.showing import Showing, prepare
@@ -32,7 +32,7 @@ from optics_sim.experiment import Adapting, Experiment
 from optics_sim.learning.cohort import Cohort
 from optics_sim.learning.recognisers import Recogniser
 from optics_sim.report.resampling import Sample
-from optics_sim.report.validation_table import ADAPTED, AS_BUILT, CAPTURED, DEVICE, NOMINAL, OWN, UNCALIBRATED, Validated
+from optics_sim.report.validation_table import ADAPTED, AS_BUILT, CAPTURED, DEVICE, LONGER, NOMINAL, OWN, UNCALIBRATED, Validated
 
 SESSION = "session"
 TOLD_EVERY = 25  # shots
@@ -47,8 +47,7 @@ class Asked:
 
     `per_person`: at most so many pictures of each of the enrolled and of each victim. `attack_pictures` of the attacker's people are
     captured too. `seed` of attackers and adaptation (the people stay the run's). `device`: the bench has one. `trusted`: the data
-    need not be bit for bit those of the run. `controls` may be left out where the run's own stand beside the columns, and
-    `uncalibrated` attackers, who know the nominal design alone, where the question is not what calibrating gives an attacker.
+    need not be bit for bit those of the run.
     """
 
     as_built: CameraDesign | None = None
@@ -59,8 +58,6 @@ class Asked:
     seed: int | None = None
     device: bool = False
     trusted: bool = False
-    controls: bool = True
-    uncalibrated: bool = True
 
 
 def validate(run: DesignRun, opened: OpenBench, out: Path, asked: Asked, say: Say, clock: Callable[[], str]) -> Validated:
@@ -72,13 +69,10 @@ def validate(run: DesignRun, opened: OpenBench, out: Path, asked: Asked, say: Sa
     own, adapted = _networks(run, cohort, experiment, asked, out, say)
     captured, named = capture(run, opened, out / SESSION, prepare(cohort, run.design, out / SESSION, attack_pictures=asked.attack_pictures),
                               asked, say, clock)
-    networks = {OWN: own} | ({} if adapted is None else {ADAPTED: adapted})
+    networks = {OWN: own} | ({} if adapted is None else {ADAPTED: adapted.network, LONGER: adapted.undisturbed})
     rows = _columns(run, asked, cohort, experiment, networks, captured, named, out, say)
-    controls: dict[str, Row] = {}
-    if asked.controls:
-        say("judging the controls: identity and black camera")
-        controls = control_rows(run, cohort, experiment, out)
-    return Validated(rows=rows, controls=controls, design=run.design.digest,
+    say("judging the controls: identity and black camera")
+    return Validated(rows=rows, controls=control_rows(run, cohort, experiment, out), design=run.design.digest,
                      as_built=None if asked.as_built is None else asked.as_built.digest, camera=captured.camera.name,
                      replayed=captured.replayed, board=None if named is None else f"{named.board}, {named.build}")
 
@@ -94,7 +88,7 @@ def people_of(run: DesignRun, asked: Asked) -> tuple[Cohort, Experiment]:
 
 # --- networks -------------------------------------------------------------------------------------
 def _networks(run: DesignRun, cohort: Cohort, experiment: Experiment, asked: Asked, out: Path,
-              say: Say) -> tuple[Recogniser, Recogniser | None]:
+              say: Say) -> tuple[Recogniser, adaptation.Adapted | None]:
     own = run.recogniser()
     if own.head.out_features != len(cohort.people):
         raise PrivcamError("the recogniser names other people", got=f"{own.head.out_features} classes",
@@ -104,9 +98,9 @@ def _networks(run: DesignRun, cohort: Cohort, experiment: Experiment, asked: Ask
             raise PrivcamError("a recogniser is adapted to an as-built twin", got="none", todo="calibrate, and give --as-built")
         return own, None
     if asked.adapting is not None:
-        return own, adaptation.adapt(run, asked.as_built, cohort, experiment, asked.adapting, out, say).network
+        return own, adaptation.adapt(run, asked.as_built, cohort, experiment, asked.adapting, out, say)
     folder = asked.adapted or (out if adaptation.is_adapted(out) else None)
-    return own, None if folder is None else adaptation.read_adapted(folder, run, asked.as_built).network
+    return own, None if folder is None else adaptation.read_adapted(folder, run, asked.as_built)
 
 
 # --- the bench ------------------------------------------------------------------------------------
@@ -136,6 +130,7 @@ def _named(bench: Bench, taken: CaptureSet, run: DesignRun, showing: Showing, fo
 
 
 def _check_bench(bench: Bench, run: DesignRun, asked: Asked) -> None:
+    check_camera(bench.camera.info, run.design)
     known = {run.design.digest, *([] if asked.as_built is None else [asked.as_built.digest])}
     if bench.design is not None and not {bench.design.digest, bench.design.parent} & known:
         raise PrivcamError("the bench's camera is of another design", got=bench.design.digest[:12],
@@ -161,19 +156,19 @@ def _columns(run: DesignRun, asked: Asked, cohort: Cohort, experiment: Experimen
              named: Named | None, out: Path, say: Say) -> dict[str, Row]:
     own, judges, seed = networks[OWN], run.setting.judges, experiment.seed
     twins = {NOMINAL: run.design} | ({} if asked.as_built is None else {AS_BUILT: asked.as_built})
-    rows = {}
+    rows, everywhere = {}, {name: network for name, network in networks.items() if name != LONGER}
     for label, design in twins.items():
         say(f"recognising and attacking: {label.replace('_', ' ')} twin")
         row = attacked(label, design, cohort, experiment, judges, out, own)
         far = distance_samples(design, cohort.test, captured.sums_of("test"), seed)
-        rows[label] = joined(row, (twin_recognition(design, networks, cohort, seed), "simulated"), (far, captured.source),
-                             (row.samples, "simulated"))
-    known = {CAPTURED: twins.get(AS_BUILT, run.design)} | ({UNCALIBRATED: run.design} if AS_BUILT in twins and asked.uncalibrated else {})
+        rows[label] = joined(row, (twin_recognition(design, networks if label == NOMINAL else everywhere, cohort, seed), "simulated"),
+                             (far, captured.source), (row.samples, "simulated"))
+    known = {CAPTURED: twins.get(AS_BUILT, run.design)} | ({UNCALIBRATED: run.design} if AS_BUILT in twins else {})
     for label, design in known.items():
         say(f"attacking what was captured, by attackers who know the {'nominal' if design is run.design else 'as-built'} design")
         row = attacked(label, design, cohort, experiment, judges, out, own, captured)
         rows[label] = joined(row, (of_codes(row.samples), captured.source))
-    seen = (captured_recognition(captured, networks, cohort, seed), captured.source)
+    seen = (captured_recognition(captured, everywhere, cohort, seed), captured.source)
     by_device = [] if named is None else [([_by_device(named, captured, cohort, seed)], named.source)]
     rows[CAPTURED] = joined(rows[CAPTURED], seen, *by_device, (rows[CAPTURED].samples, captured.source))
     return rows

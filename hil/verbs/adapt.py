@@ -19,7 +19,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """Returns 0 when the adapted recogniser is kept and the report is written."""
-    from hil.validation.adapting import FOLDER, adapt, recovered
+    from hil.validation.adapting import ADAPTED, adapt, recovered
     from hil.validation.run_folder import DesignRun, built_design
     from hil.validation.stage import Asked, people_of
     from optics_sim.design import write_atomically
@@ -41,5 +41,5 @@ def run(arguments: Namespace) -> int:
         write_atomically(arguments.out / "report.md", (f"# Adapted to {as_built.name}\n\n{tables}\n").encode())
         for one in measures:
             say(f"{one.name}: {one.text()}")
-    print(f"recogniser: {arguments.out / FOLDER}")
+    print(f"recogniser: {arguments.out / ADAPTED}")
     return 0
