@@ -59,7 +59,7 @@ def _validated(run: DesignRun, bench: Path, out: Path, pictures: int, say: Calla
         return Bench.open(bench, pictures=shown, occasion=occasion)
 
     def tell(text: str) -> None:
-        if not text.startswith("epoch "):
+        if "epoch " not in text:
             say(f"validating, {text}")
 
     asked = Asked(as_built=CameraDesign.load(out / CALIBRATION / DESIGN), adapting=Adapting(), per_person=pictures, controls=False,

@@ -47,7 +47,8 @@ class Asked:
 
     `per_person`: at most so many pictures of each of the enrolled and of each victim. `attack_pictures` of the attacker's people are
     captured too. `seed` of attackers and adaptation (the people stay the run's). `device`: the bench has one. `trusted`: the data
-    need not be bit for bit those of the run.
+    need not be bit for bit those of the run. `controls` may be left out where the run's own stand beside the columns, and
+    `uncalibrated` attackers, who know the nominal design alone, where the question is not what calibrating gives an attacker.
     """
 
     as_built: CameraDesign | None = None
@@ -58,6 +59,8 @@ class Asked:
     seed: int | None = None
     device: bool = False
     trusted: bool = False
+    controls: bool = True
+    uncalibrated: bool = True
 
 
 def validate(run: DesignRun, opened: OpenBench, out: Path, asked: Asked, say: Say, clock: Callable[[], str]) -> Validated:
@@ -71,8 +74,11 @@ def validate(run: DesignRun, opened: OpenBench, out: Path, asked: Asked, say: Sa
                               asked, say, clock)
     networks = {OWN: own} | ({} if adapted is None else {ADAPTED: adapted.network, LONGER: adapted.undisturbed})
     rows = _columns(run, asked, cohort, experiment, networks, captured, named, out, say)
-    say("judging the controls: identity and black camera")
-    return Validated(rows=rows, controls=control_rows(run, cohort, experiment, out), design=run.design.digest,
+    controls: dict[str, Row] = {}
+    if asked.controls:
+        say("judging the controls: identity and black camera")
+        controls = control_rows(run, cohort, experiment, out)
+    return Validated(rows=rows, controls=controls, design=run.design.digest,
                      as_built=None if asked.as_built is None else asked.as_built.digest, camera=captured.camera.name,
                      replayed=captured.replayed, board=None if named is None else f"{named.board}, {named.build}")
 
@@ -163,7 +169,7 @@ def _columns(run: DesignRun, asked: Asked, cohort: Cohort, experiment: Experimen
         far = distance_samples(design, cohort.test, captured.sums_of("test"), seed)
         rows[label] = joined(row, (twin_recognition(design, networks if label == NOMINAL else everywhere, cohort, seed), "simulated"),
                              (far, captured.source), (row.samples, "simulated"))
-    known = {CAPTURED: twins.get(AS_BUILT, run.design)} | ({UNCALIBRATED: run.design} if AS_BUILT in twins else {})
+    known = {CAPTURED: twins.get(AS_BUILT, run.design)} | ({UNCALIBRATED: run.design} if AS_BUILT in twins and asked.uncalibrated else {})
     for label, design in known.items():
         say(f"attacking what was captured, by attackers who know the {'nominal' if design is run.design else 'as-built'} design")
         row = attacked(label, design, cohort, experiment, judges, out, own, captured)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 from contextlib import AbstractContextManager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hil.verbs.options import adapting_of, add_adapting, add_judges, add_run_of_design, checked_device, progress
+from hil.verbs.options import adapting_of, add_adapting, add_judges, add_run_of_design, checked_device, now, progress
 from optics_sim.errors import PrivcamError
 
 if TYPE_CHECKING:
@@ -66,11 +65,6 @@ def opener(file: Path, say: Say) -> OpenBench:
         return Bench.open(file, pictures=pictures, occasion=occasion, tell=say)
 
     return opened
-
-
-def now() -> str:
-    """Returns the date and time, for the record of a capture."""
-    return datetime.now(UTC).isoformat(timespec="seconds")
 
 
 def _asked(arguments: Namespace, designed: DesignRun) -> Asked:
