@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -65,9 +65,7 @@ class FolderCamera:
         said = self._said[place]
         raw = read_raw(said)
         if (entry := said.entry) is not None:
-            return Frame(raw=raw, settings=entry.settings, timestamp_s=entry.timestamp_s, source=entry.source, index=entry.index,
-                         sensor=entry.sensor, temperature_c=entry.temperature_c, replayed=True, stimulus=entry.stimulus,
-                         metadata=entry.metadata)
+            return replace(entry.frame(raw), replayed=True)
         index = self._indices[place]
         return Frame(raw=raw, settings=self._settings[place], timestamp_s=index * self._word(said).frame_period_s, source=self._info.source,
                      index=index, sensor=self._info.sensor, replayed=True, metadata={"file": said.file.name})

@@ -9,12 +9,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
 from optics_sim.errors import PrivcamError
-from optics_sim.frame import CameraInfo, CaptureSettings
+from optics_sim.frame import CameraInfo, CaptureSettings, Frame
 from optics_sim.measure import Source
 from optics_sim.plain import Plain
 
@@ -66,6 +68,22 @@ class Entry(Plain):
     metadata: dict[str, Any]
     sha256: str
     seal: str = ""
+
+    @classmethod
+    def of(cls, frame: Frame, *, number: int, session: int, sha256: str) -> Self:
+        """Returns the entry of a frame, not sealed yet; PrivcamError where its metadata are no JSON."""
+        try:
+            return cls(number=number, session=session, index=frame.index, timestamp_s=frame.timestamp_s, settings=frame.settings,
+                       temperature_c=frame.temperature_c, stimulus=frame.stimulus, sensor=frame.sensor, source=frame.source,
+                       replayed=frame.replayed, metadata=json.loads(json.dumps(frame.metadata, allow_nan=False)), sha256=sha256)
+        except (TypeError, ValueError) as error:
+            raise PrivcamError("what a frame says of itself cannot be written down", got=str(error), allowed="finite JSON") from None
+
+    def frame(self, raw: NDArray[np.uint16]) -> Frame:
+        """Returns the frame of these pixels [row, column], as it was."""
+        return Frame(raw=raw, settings=self.settings, timestamp_s=self.timestamp_s, source=self.source, index=self.index,
+                     sensor=self.sensor, temperature_c=self.temperature_c, replayed=self.replayed, stimulus=self.stimulus,
+                     metadata=self.metadata)
 
     def sealed(self, before: str) -> Entry:
         """Returns the entry with its seal, which hangs on the seal of the line before."""

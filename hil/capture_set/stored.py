@@ -100,9 +100,7 @@ class CaptureSet:
         if hashlib.sha256(data).hexdigest() != entry.sha256:
             raise PrivcamError(f"{self.name}: frame {entry.number} was changed since it was written",
                                got=hashlib.sha256(data).hexdigest(), allowed=entry.sha256, todo="restore it from a copy")
-        return Frame(raw=raw_of(data, self.header.camera.shape), settings=entry.settings, timestamp_s=entry.timestamp_s,
-                     source=entry.source, index=entry.index, sensor=entry.sensor, temperature_c=entry.temperature_c,
-                     replayed=entry.replayed, stimulus=entry.stimulus, metadata=entry.metadata)
+        return entry.frame(raw_of(data, self.header.camera.shape))
 
     def damage(self, *, pixels: bool = True) -> list[Damage]:
         """Returns everything that is wrong with the set, [] for a sound one; `pixels=False` only asks whether frames are there.

@@ -15,6 +15,7 @@ VERBS: dict[str, str] = {
     "table": "hil.verbs.table",
     "snapshot": "hil.verbs.snapshot",
     "capture": "hil.verbs.capture",
+    "agent": "hil.verbs.agent",
     "export": "hil.verbs.export",
     "read-sheet": "hil.verbs.read_sheet",
     "study": "hil.verbs.study",
