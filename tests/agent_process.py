@@ -25,10 +25,16 @@ REMOTE = 'design = "design/design.toml"\n[camera]\nkind = "remote"\nurl = "{url}
 
 
 class AgentProcess:
-    """`privcam agent` on a bench file; use in a `with`. `url` is that of the process that runs now."""
+    """`privcam agent` on a bench file, or another that says its address; use in a `with`. `url` is that of the one that runs now."""
 
     def __init__(self, bench: Path, *options: str) -> None:
-        self._bench, self._options = bench, options
+        self._words = ["-m", "hil.cli", "agent", str(bench), "--port", "0", *options]
+
+    @classmethod
+    def light(cls, seed: int = 0, drop: float = 0.0, silent_s: float = 60.0) -> Self:
+        agent = cls(Path())
+        agent._words = [str(Path(__file__).with_name("light_agent.py")), str(seed), str(drop), str(silent_s)]
+        return agent
 
     def __enter__(self) -> Self:
         self.start()
@@ -40,9 +46,8 @@ class AgentProcess:
     def start(self) -> None:
         root = Path(__file__).parents[1]
         path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH", "")]))
-        self.process = subprocess.Popen(
-            [sys.executable, "-m", "hil.cli", "agent", str(self._bench), "--port", "0", *self._options], stdout=subprocess.PIPE, text=True,
-            env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"}, cwd=self._bench.parent)
+        self.process = subprocess.Popen([sys.executable, *self._words], stdout=subprocess.PIPE, text=True,
+                                        env={**os.environ, "PYTHONPATH": path, "OMP_NUM_THREADS": "1"})
         said = self.process.stdout.readline()
         self.url = re.search(r"http://127\.0\.0\.1:\d+", said)[0]
 
@@ -54,6 +59,10 @@ class AgentProcess:
         self.process.kill()
         self.process.wait()
         self.process.stdout.close()
+
+    def restart(self) -> None:
+        self.kill()
+        self.start()
 
 
 class BadLine:
@@ -144,3 +153,25 @@ def replay_bench(folder: Path, camera: Camera, settings: tuple[CaptureSettings, 
         taken: CaptureSet = writer.close()
     (folder / "bench.toml").write_text(f'[camera]\nkind = "replay"\nset = "set"\n# {len(taken)} frames\n')
     return folder / "bench.toml"
+
+
+class AgentHere:
+    """An agent in a thread of this process, on a table that a test opens; it answers "ask again" after 50 ms. Use in a `with`."""
+
+    def __init__(self, open_table, *, boot: str = "b1", silent_s: float = 60.0, port: int = 0) -> None:
+        from hil.agent.serve import desk_of, server_of
+
+        self._server = server_of(desk_of(open_table, boot=boot, version="test", silent_s=silent_s, answer_s=0.05))
+        self._socket = socket.create_server(("127.0.0.1", port))
+        self.port = self._socket.getsockname()[1]
+        self.url = f"http://127.0.0.1:{self.port}"
+
+    def __enter__(self) -> Self:
+        self._thread = threading.Thread(target=self._server.run, args=([self._socket],), daemon=True)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._socket.close()

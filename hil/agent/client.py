@@ -12,6 +12,7 @@ import platform
 import secrets
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -43,7 +44,8 @@ STARTS_IN_A_ROW = 5  # of the agent without a frame between them: then nobody wa
 DAMAGED_IN_A_ROW = 20
 _PAUSES_S = (0.0, 0.05, 0.2, 0.5, 1.0)  # before asking again, the last one from then on
 _OCCASIONS = 2**32  # those of one session's openings lie so far apart
-_ACCEPTED, _OK = 202, 200
+_ACCEPTED = 202
+_GOODBYE_S = 2.0
 
 Answer = TypeVar("Answer")
 Said = TypeVar("Said", bound=Plain)
@@ -77,11 +79,8 @@ class RemoteAgent:
 
     def __enter__(self) -> Self:
         self._token = secrets.token_urlsafe(32)
-        try:
-            self._http = httpx.Client(base_url=self._url, trust_env=False, timeout=httpx.Timeout(self._silence_s),
-                                      headers={"Authorization": f"Bearer {self._token}"})
-        except (httpx.InvalidURL, ValueError) as error:
-            raise PrivcamError("no agent's address", got=f"{self._url}: {error}", allowed="e.g. http://127.0.0.1:8765") from None
+        self._http = httpx.Client(base_url=_checked(self._url), trust_env=False, timeout=httpx.Timeout(self._silence_s),
+                                  headers={"Authorization": f"Bearer {self._token}"})
         try:
             self._check_service()
             self._opened = self._open()
@@ -91,14 +90,11 @@ class RemoteAgent:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        http = self._client()
-        try:
-            http.delete("/v1/session")
-        except httpx.HTTPError:
-            pass  # a session that was left is taken over once it is silent
-        finally:
-            http.close()
-            self._http = self._opened = None
+        self._patience_s = min(self._patience_s, _GOODBYE_S)
+        with suppress(PrivcamError, Restarted):  # a session that was left is taken over once it is silent
+            self._ask("DELETE", "/v1/session")
+        self._client().close()
+        self._http = self._opened = None
 
     @property
     def opened(self) -> Opened:
@@ -241,6 +237,13 @@ class RemoteAgent:
         if self._http is None:
             raise PrivcamError("the agent's session is not open", todo="use it inside `with`")
         return self._http
+
+
+def _checked(url: str) -> httpx.URL:
+    with suppress(httpx.InvalidURL):
+        if (parsed := httpx.URL(url)).scheme in ("http", "https") and parsed.host:
+            return parsed
+    raise PrivcamError("no agent's address", got=url, allowed="e.g. http://127.0.0.1:8765", todo="mend `url` in bench.toml")
 
 
 def _granted(answer: httpx.Response) -> httpx.Response:

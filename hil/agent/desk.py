@@ -57,11 +57,11 @@ class Desk:
                 raise
 
     async def close(self, token: str) -> None:
-        """Ends the session and closes its bench."""
+        """Ends the session and closes its bench; where that takes its time, the agent is free already."""
         with self._door.inside(token):
             self._once.forget()
-            await self._once.do(("close",), self._served.close)
             self._door.leave()
+            await self._once.do(("close",), self._served.close)
 
     async def begin(self, token: str, number: int, asked: CaptureRequest) -> Begun:
         """Returns when a capture is begun; the one before it, and its frame that was kept, are gone."""

@@ -68,16 +68,20 @@ def desk_of(open_table: OpenTable, *, boot: str, version: str, silent_s: float, 
     return Desk(info, Door(silent_s, clock), Once(answer_s), Served(open_table, boot))
 
 
+def server_of(desk: Desk) -> uvicorn.Server:
+    """Returns the server, which is given its socket when it is run."""
+    return uvicorn.Server(uvicorn.Config(Guard(create_app(desk), desk.info.boot), log_level="warning", lifespan="on",
+                                         timeout_graceful_shutdown=5, server_header=False))
+
+
 def serve(desk: Desk, port: int, on_ready: Callable[[str], None]) -> None:
     """Serves until the program is told to end; `on_ready` gets the address. Port 0 is any free one; PrivcamError for a taken one."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as listening:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listening:  # named: asyncio then waits for no acks
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((LOOPBACK, port))
         except (OSError, OverflowError) as error:
             raise PrivcamError("the agent gets no such port", got=f"{port}: {error}", todo="choose another: --port") from None
         listening.listen(16)
-        config = uvicorn.Config(Guard(create_app(desk), desk.info.boot), log_level="warning", lifespan="on", timeout_graceful_shutdown=5,
-                                server_header=False)
         on_ready(f"http://{LOOPBACK}:{listening.getsockname()[1]}")
-        uvicorn.Server(config).run(sockets=[listening])
+        server_of(desk).run(sockets=[listening])
