@@ -70,7 +70,15 @@ def create_app(desk: Desk) -> FastAPI:
     _add_session(app, desk)
     _add_camera(app, desk)
     _add_rig(app, desk)
+    _require_kinds(app.openapi())
     return app
+
+
+def _require_kinds(description: dict[str, Any]) -> None:
+    """Puts into the description, which the application keeps, that a stimulus names its kind: in Python it has a default."""
+    for model in description["components"]["schemas"].values():
+        if "const" in model.get("properties", {}).get("kind", {}):
+            model["required"] = ["kind", *(name for name in model.get("required", []) if name != "kind")]
 
 
 def _add_session(app: FastAPI, desk: Desk) -> None:
