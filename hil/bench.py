@@ -80,18 +80,18 @@ def _camera(content: kinds.BenchFile, design: CameraDesign | None, folder: Path,
 
             return stack.enter_context(V4l2Camera(camera.device, **camera.model_dump(exclude={"kind", "device"}))), None
         case kinds.RemoteCamera():
-            return _remote(camera, content.rig, design, occasion, stack)
+            return _remote(camera, content.rig, design, pictures, occasion, stack)
         case _:
             assert_never(camera)
 
 
-def _remote(camera: kinds.RemoteCamera, rig: kinds.Rig, design: CameraDesign | None, occasion: int,
+def _remote(camera: kinds.RemoteCamera, rig: kinds.Rig, design: CameraDesign | None, pictures: Path, occasion: int,
             stack: ExitStack) -> tuple[Camera, Rig | None]:
     from hil.agent.client import RemoteAgent
     from hil.cameras.remote import RemoteCamera
     from hil.rigs.remote import RemoteRig
 
-    agent = stack.enter_context(RemoteAgent(camera.url, occasion=occasion, patience_s=camera.patience_s))
+    agent = stack.enter_context(RemoteAgent(camera.url, pictures=pictures, occasion=occasion, patience_s=camera.patience_s))
     there = agent.opened
     if design is not None and there.design not in ("", design.digest):
         raise PrivcamError("the agent's camera is of another design", got=there.design[:12], allowed=design.digest[:12],

@@ -175,3 +175,9 @@ class AgentHere:
         self._server.should_exit = True
         self._thread.join()
         self._socket.close()
+
+
+def remote_bench(folder: Path, url: str, text: str = REMOTE) -> Path:
+    small_design().save(folder / "design")
+    (folder / "bench.toml").write_text(text.format(url=url))
+    return folder / "bench.toml"

@@ -9,6 +9,7 @@ import secrets
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -45,9 +46,10 @@ def main() -> None:
     seed, drop, silent_s = int(sys.argv[1]), float(sys.argv[2]), float(sys.argv[3])
 
     @contextmanager
-    def open_table(occasion: int) -> Iterator[OnTable]:
+    def open_table(occasion: int, pictures: Path) -> Iterator[OnTable]:
         world = World(scene=np.zeros((31, 31)), drop_probability=drop)
-        yield OnTable(LightCamera(world, np.random.default_rng([seed, occasion])), SimulatedRig(world, (31, 31)), "", replays=False)
+        camera = LightCamera(world, np.random.default_rng([seed, occasion]))
+        yield OnTable(camera, SimulatedRig(world, (31, 31), pictures), "", replays=False)
 
     serve(desk_of(open_table, boot=secrets.token_hex(8), version="test", silent_s=silent_s), 0,
           lambda address: print(address, flush=True))  # noqa: T201

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from hil.agent.desk import Desk
 from hil.agent.door import Refused
 from hil.agent.once import NotYet
-from hil.agent.wire import LARGEST_NUMBER, TOKEN, AgentInfo, Begun, CaptureRequest, Opened, Opening, Refusable, Refusal, Waiting
+from hil.agent.wire import LARGEST_NUMBER, LENT, TOKEN, AgentInfo, Begun, CaptureRequest, Opened, Opening, Refusable, Refusal, Waiting
 from hil.protocols import Shown
 from optics_sim.errors import PrivcamError
 from optics_sim.stimulus import Stimulus
@@ -41,6 +41,8 @@ _SESSION: dict[int | str, dict[str, Any]] = {code: dict(_ABOUT[code]) for code i
 _FRAME: dict[int | str, dict[str, Any]] = {code: dict(_ABOUT[code]) for code in (202, 401, 404, 409, 410)}
 _FRAME[200] = {"description": "one line of JSON, then an NPY file: see docs/agent.md",
                "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}
+
+_FILE = {"requestBody": {"required": True, "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}}}}
 
 _bearer = HTTPBearer(auto_error=False, description="the session's token: 32 to 128 letters, digits, - and _, made up by the client")
 
@@ -111,6 +113,11 @@ def _add_camera(app: FastAPI, desk: Desk) -> None:
 
 
 def _add_rig(app: FastAPI, desk: Desk) -> None:
+    @app.put("/v1/pictures/{name}", status_code=204, responses=_SESSION, openapi_extra=_FILE)
+    async def lend(token: Token, name: Annotated[str, Path(pattern=LENT)], request: Request) -> None:
+        """Keeps the file of a picture that will be shown, until the session ends."""
+        await desk.lend(token, name, await request.body())
+
     @app.put("/v1/shown/{number}", responses=_SESSION)
     async def show(token: Token, number: Number, stimulus: Stimulus) -> Shown:
         """Shows a stimulus, and returns when it is there."""

@@ -13,6 +13,7 @@ import secrets
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
@@ -38,7 +39,7 @@ from hil.protocols import Shown
 from optics_sim.errors import PrivcamError
 from optics_sim.frame import CaptureSettings
 from optics_sim.plain import Plain
-from optics_sim.stimulus import Stimulus
+from optics_sim.stimulus import Picture, Stimulus
 
 STARTS_IN_A_ROW = 5  # of the agent without a frame between them: then nobody waits for another
 DAMAGED_IN_A_ROW = 20
@@ -56,23 +57,25 @@ class Restarted(Exception):
 
 
 class RemoteAgent:
-    """A session with the agent at `url`; use in a `with`. `occasion` is that of `Bench.open`.
+    """A session with the agent at `url`; use in a `with`. `pictures` and `occasion` are those of `Bench.open`.
 
     Connections that break are made anew for `patience_s`, in which no answer came whole; an agent that says nothing for `silence_s`
     counts as such (it answers every 5 s, however long a thing takes). `restarts`, `asked_again` count what went wrong.
     """
 
-    def __init__(self, url: str, *, occasion: int = 0, patience_s: float = 60.0, silence_s: float = 20.0,
+    def __init__(self, url: str, *, pictures: Path = Path(), occasion: int = 0, patience_s: float = 60.0, silence_s: float = 20.0,
                  clock: Callable[[], float] = time.monotonic, sleep: Callable[[float], None] = time.sleep) -> None:
         self.restarts = self.asked_again = 0
         self.confirmed = False  # whether the agent's rig confirmed the frame that came last, and nobody has asked for it yet
-        self._url, self._occasion, self._patience_s, self._silence_s = url, occasion, patience_s, silence_s
+        self._url, self._pictures, self._occasion, self._patience_s, self._silence_s = (
+            url, pictures, occasion, patience_s, silence_s)
         self._clock, self._sleep = clock, sleep
         self._http: httpx.Client | None = None
         self._opened: Opened | None = None
         self._boot = ""
         self._number = 0
         self._shown: Stimulus | None = None
+        self._lent: set[str] = set()
         self._passed: list[Passed] = []
         self._last_sha256 = ""
         self._asked: CaptureSettings | None = None
@@ -151,12 +154,31 @@ class RemoteAgent:
 
     def refusal(self, stimulus: Stimulus) -> PrivcamError | None:
         """Returns why the agent's rig cannot show a stimulus, or None."""
-        asked = self.steady(lambda: self._ask("POST", "/v1/refusal", stimulus))
-        refusal = _read(Refusable, asked).refusal
+        if isinstance(stimulus, Picture):
+            try:
+                stimulus.pinned(self._pictures)
+            except PrivcamError as error:
+                return error
+        refusal = _read(Refusable, self.steady(lambda: self._about("POST", "/v1/refusal", stimulus))).refusal
         return None if refusal is None else refusal.error
 
     def _show(self, stimulus: Stimulus) -> Shown:
-        return _read(Shown, self._ask("PUT", f"/v1/shown/{self._next_number()}", stimulus))
+        return _read(Shown, self._about("PUT", f"/v1/shown/{self._next_number()}", stimulus))
+
+    def _about(self, method: str, path: str, stimulus: Stimulus) -> httpx.Response:
+        """Returns the answer to a request about a stimulus, whose file, if it has one, is lent first."""
+        if isinstance(stimulus, Picture):
+            stimulus = self._lend(stimulus)
+        return self._ask(method, path, stimulus)
+
+    def _lend(self, picture: Picture) -> Picture:
+        """Returns a picture as the agent knows it, by its hash alone, after its file is there."""
+        sha256 = picture.pinned(self._pictures).sha256
+        name = sha256 + (".npy" if picture.file.endswith(".npy") else ".png")
+        if name not in self._lent:
+            self._ask("PUT", f"/v1/pictures/{name}", (self._pictures / picture.file).read_bytes())
+            self._lent.add(name)
+        return Picture(file=name, sha256=sha256)
 
     def _came(self, head: Head) -> None:
         """Notes a frame: what an agent that is started anew has to go on after."""
@@ -184,7 +206,7 @@ class RemoteAgent:
         """Opens the session with the agent that was started anew; PrivcamError where its camera is not the one of before."""
         before = self.opened
         for _ in range(STARTS_IN_A_ROW):
-            self._boot, self.confirmed = "", False
+            self._boot, self.confirmed, self._lent = "", False, set()
             self.restarts += 1
             try:
                 opened = self._open()
@@ -201,10 +223,10 @@ class RemoteAgent:
             return
         raise _falling()
 
-    def _ask(self, method: str, path: str, said: Plain | None = None) -> httpx.Response:
+    def _ask(self, method: str, path: str, said: Plain | bytes | None = None) -> httpx.Response:
         """Returns an answer that came whole; PrivcamError for a refusal and where none comes, Restarted where another agent answers."""
-        content = None if said is None else said.model_dump_json().encode()
-        headers = {} if content is None else {"Content-Type": "application/json"}
+        content = said.model_dump_json().encode() if isinstance(said, Plain) else said
+        headers = {} if content is None else {"Content-Type": "application/json" if isinstance(said, Plain) else "application/octet-stream"}
         until_s, tries = self._clock() + self._patience_s, 0
         while True:
             try:

@@ -80,6 +80,12 @@ class Desk:
                 capture.place = place
             return await self._once.do(("capture", number, place), lambda: self._served.take(number, place))
 
+    async def lend(self, token: str, name: str, content: bytes) -> None:
+        """Keeps a picture's file until the session ends."""
+        with self._door.inside(token):
+            await self._once.do(("lend", name), lambda: self._served.lend(name, content))
+            self._once.forget("lend", name)
+
     async def show(self, token: str, number: int, stimulus: Stimulus) -> Shown:
         """Returns when a stimulus is shown."""
         with self._door.inside(token):

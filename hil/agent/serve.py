@@ -22,7 +22,7 @@ from hil.agent.wire import BOOT_HEADER, AgentInfo
 from optics_sim.errors import PrivcamError
 
 LOOPBACK = "127.0.0.1"
-LARGEST_BODY = 4 * 2**20
+LARGEST_BODY = 32 * 2**20
 ANSWER_S = 5.0  # what takes longer is answered by "ask again"
 _NAMES = (LOOPBACK, "localhost", "[::1]")
 

@@ -5,13 +5,16 @@ Deliberately not here: what is on the bench (the caller opens it), who may use i
 
 from __future__ import annotations
 
+import hashlib
+import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from pathlib import PurePath
+from pathlib import Path, PurePath
+from tempfile import TemporaryDirectory
 from typing import Protocol, TypeVar
 
-from hil.agent.wire import CaptureRequest, Opened, Opening, Passed, Refusal, frame_bytes
+from hil.agent.wire import LENT, CaptureRequest, Opened, Opening, Passed, Refusal, frame_bytes
 from hil.capture_set.npy import npy_digest
 from hil.protocols import Camera, Rig, Shown
 from optics_sim.errors import PrivcamError
@@ -32,9 +35,12 @@ class OnTable:
 
 
 class OpenTable(Protocol):
-    """Opens the bench anew. `occasion` counts how often one was opened: a simulated camera's noise is new in each."""
+    """Opens the bench anew. `occasion` counts how often one was opened: a simulated camera's noise is new in each.
 
-    def __call__(self, occasion: int) -> AbstractContextManager[OnTable]:
+    `pictures` is the folder of the files that the client lends.
+    """
+
+    def __call__(self, occasion: int, pictures: Path) -> AbstractContextManager[OnTable]:
         """Returns the bench, open while a block runs."""
         ...
 
@@ -48,12 +54,14 @@ class Served:
         self._table: OnTable | None = None
         self._frames: Iterator[Frame] = iter(())
         self._shown = False
+        self._pictures = Path()
 
     def open(self, asked: Opening) -> Opened:
         """Returns what is on the bench, opened anew; PrivcamError where it does not open."""
         self.close()
         try:
-            table = self._stack.enter_context(self._open_table(asked.occasion))
+            self._pictures = Path(self._stack.enter_context(TemporaryDirectory(prefix="privcam-agent-")))
+            table = self._stack.enter_context(self._open_table(asked.occasion, self._pictures))
         except (OSError, ImportError) as error:
             raise PrivcamError("the agent's bench does not open", got=error, todo="look after the machine that the agent runs on") from None
         self._table = table
@@ -80,15 +88,22 @@ class Served:
             self.confirm()
         return frame_bytes(frame, boot=self._boot, capture=capture, place=place, confirmed=confirmed)
 
+    def lend(self, name: str, content: bytes) -> None:
+        """Keeps a picture's file, whose name says its hash, until the session ends."""
+        self._there()
+        if hashlib.sha256(content).hexdigest() != PurePath(name).stem:
+            raise PrivcamError("a picture that came damaged", got=hashlib.sha256(content).hexdigest(), allowed=name, todo="send it again")
+        _guarded(lambda: (self._pictures / name).write_bytes(content))
+
     def refusal(self, stimulus: Stimulus) -> Refusal | None:
         """Returns why the rig cannot show a stimulus, or None."""
-        refused = _outside(stimulus) or self._rig().refusal(stimulus)
+        refused = _elsewhere(stimulus) or self._rig().refusal(stimulus)
         return None if refused is None else Refusal.of(refused)
 
     def show(self, stimulus: Stimulus) -> Shown:
         """Returns when the stimulus is there."""
         self._shown = False
-        if (refused := _outside(stimulus)) is not None:
+        if (refused := _elsewhere(stimulus)) is not None:
             raise refused
         rig = self._rig()
         shown = _guarded(lambda: rig.show(stimulus))
@@ -121,15 +136,11 @@ def _passed_over(table: OnTable, passed: Sequence[Passed]) -> str:
     return last
 
 
-def _outside(stimulus: Stimulus) -> PrivcamError | None:
-    """Returns why a picture's file is not looked for: a client gets no other files than those laid out for it."""
-    if not isinstance(stimulus, Picture):
+def _elsewhere(stimulus: Stimulus) -> PrivcamError | None:
+    """Returns why a picture's file is not looked for: a client reads and writes no others than those it lends."""
+    if not isinstance(stimulus, Picture) or re.fullmatch(LENT, stimulus.file):
         return None
-    path = PurePath(stimulus.file)
-    if not path.is_absolute() and ".." not in path.parts and "\0" not in stimulus.file:
-        return None
-    return PrivcamError("a picture beside the agent's pictures", got=stimulus.file, allowed="a file in their folder",
-                        todo="put it there: privcam agent --pictures FOLDER")
+    return PrivcamError("a picture that was not lent", got=stimulus.file, allowed="its SHA-256 and .npy or .png", todo="lend it first")
 
 
 def _guarded(act: Callable[[], Answer]) -> Answer:

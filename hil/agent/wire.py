@@ -25,6 +25,7 @@ SERVICE: Literal["privcam agent"] = "privcam agent"
 BOOT_HEADER = "Privcam-Boot"
 LARGEST_NUMBER = 2**62
 MOST_FRAMES = 1_000_000
+LENT = r"^[0-9a-f]{64}\.(npy|png)$"  # a picture's file is named by its hash
 TOKEN = r"^[A-Za-z0-9_-]{32,128}$"
 
 

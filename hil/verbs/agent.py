@@ -13,7 +13,6 @@ def add_arguments(parser: ArgumentParser) -> None:
     """Adds bench, port, and what sessions may do."""
     parser.add_argument("bench", type=Path, metavar="BENCH", help="bench.toml: what is on this machine's table")
     parser.add_argument("--port", type=int, default=PORT, help=f"port on 127.0.0.1 (default {PORT}); 0 takes any that is free")
-    parser.add_argument("--pictures", type=Path, default=Path(), help="folder of the files that stimuli name (default: this one)")
     parser.add_argument("--silent-s", type=float, default=SILENT_S, dest="silent_s",
                         help=f"seconds without a request after which another client may take the session over (default {SILENT_S:g})")
 
@@ -36,8 +35,8 @@ def run(arguments: Namespace) -> int:
     content = BenchFile.load(arguments.bench, served=True)
 
     @contextmanager
-    def open_table(occasion: int) -> Iterator[OnTable]:
-        with Bench.open(arguments.bench, pictures=arguments.pictures, occasion=occasion, tell=tell, served=True) as bench:
+    def open_table(occasion: int, pictures: Path) -> Iterator[OnTable]:
+        with Bench.open(arguments.bench, pictures=pictures, occasion=occasion, tell=tell, served=True) as bench:
             yield OnTable(bench.camera, bench.rig, bench.table.design, replays(content.camera))
 
     desk = desk_of(open_table, boot=secrets.token_hex(8), version=version(), silent_s=arguments.silent_s)
