@@ -9,6 +9,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Callable
+from contextlib import suppress
 
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -84,4 +85,5 @@ def serve(desk: Desk, port: int, on_ready: Callable[[str], None]) -> None:
             raise PrivcamError("the agent gets no such port", got=f"{port}: {error}", todo="choose another: --port") from None
         listening.listen(16)
         on_ready(f"http://{LOOPBACK}:{listening.getsockname()[1]}")
-        server_of(desk).run(sockets=[listening])
+        with suppress(KeyboardInterrupt):  # uvicorn has ended in order, and tells of Ctrl-C then
+            server_of(desk).run(sockets=[listening])
