@@ -37,7 +37,8 @@ httpx = pytest.importorskip("httpx", reason="httpx is missing: pip install privc
 pytest.importorskip("uvicorn", reason="the agent's server is missing: pip install privcam[agent]")
 pytest.importorskip("h5py", reason="h5py is missing: pip install privcam[capture]")
 
-from hil.agent.client import RemoteAgent, Restarted  # noqa: E402
+from hil.agent.client import RemoteAgent  # noqa: E402
+from hil.agent.line import Restarted  # noqa: E402
 from hil.agent.served import OnTable  # noqa: E402
 from hil.cameras.remote import RemoteCamera  # noqa: E402
 from hil.rigs.remote import RemoteRig  # noqa: E402
