@@ -13,7 +13,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,9 +61,9 @@ def design(seed: int, open_fraction: float = 0.4, read_noise_e: float = 3.0, gai
                         readout=Readout(crop=(0, 0, side, side), bin=(SAMPLES, SAMPLES), black_level_dn=64, shift=6))
 
 
-def hidden_camera(seed: int) -> HiddenCamera:
+def hidden_camera(seed: int, seed_of_all: int = 2026) -> HiddenCamera:
     """Returns the camera of a seed."""
-    rng = np.random.default_rng([2026, seed])
+    rng = np.random.default_rng([seed_of_all, seed])
     drawn = design(seed, float(rng.uniform(0.25, 0.5)), float(rng.uniform(2, 6)), float(rng.uniform(0.25, 0.38)))
     y, x = rng.uniform(-3, 3, 2) * PITCH_M
     zero_y, zero_x = rng.uniform(-1e-3, 1e-3, 2)
@@ -111,49 +111,50 @@ def take(seed: int) -> dict[str, Any]:
             **{name: [round(one.error, 6), round(one.half_width, 6)] for name, one in compared(camera, found).items()}}
 
 
-def table(lines: Sequence[dict[str, Any]]) -> str:
-    """Returns coverage and half-widths as Markdown."""
-    found = {name: [Found(*line[name]) for line in lines] for name in NAMES}
+def table(lines: Sequence[dict[str, Any]], units: Mapping[str, str], allowed: Mapping[str, float], took: str) -> str:
+    """Returns coverage and half-widths as Markdown; `took` is the line's field of the seconds that a camera took."""
+    found = {name: [Found(*line[name]) for line in lines] for name in units}
     every = [one.inside for of_one in found.values() for one in of_one]
     rows = ["| parameter | unit | inside | coverage | half-width: median | largest | allowed | error: rms | largest |",
             "|---|---|---|---|---|---|---|---|---|"]
     for name, of_one in found.items():
         inside, widths, errors = (np.array([getattr(one, part) for one in of_one]) for part in ("inside", "half_width", "error"))
-        rows.append(f"| {name} | {UNITS[name]} | {inside.sum()} of {len(inside)} | {inside.mean():.1%} | {np.median(widths):.3g} "
-                    f"| {widths.max():.3g} | {ALLOWED[name]} | {np.sqrt((errors**2).mean()):.2g} | {np.abs(errors).max():.2g} |")
+        rows.append(f"| {name} | {units[name]} | {inside.sum()} of {len(inside)} | {inside.mean():.1%} | {np.median(widths):.3g} "
+                    f"| {widths.max():.3g} | {allowed[name]} | {np.sqrt((errors**2).mean()):.2g} | {np.abs(errors).max():.2g} |")
     hits, misses = sum(every), len(every) - sum(every)
     low, high = stats.beta.ppf([0.025, 0.975], [hits, hits + 1], [misses + 1, max(misses, 1e-9)])
     rows.append(f"\nAll (camera, parameter) pairs: {hits} of {len(every)} inside, {np.mean(every):.1%} "
-                f"(95 % Clopper-Pearson {low:.1%} to {high:.1%}, pairs taken as independent). {len(lines)} cameras; a fit takes "
-                f"{np.median([line['fit_cpu_s'] for line in lines]):.1f} s of one core (median); "
-                f"{np.median([line['misfit'] for line in lines]):.1%} of an image's spread is left by it.")
+                f"(95 % Clopper-Pearson {low:.1%} to {high:.1%}, pairs taken as independent). {len(lines)} cameras; each took "
+                f"{np.median([line[took] for line in lines]):.1f} s of one core (median).")
     return "\n".join(rows)
 
 
-def main() -> None:
+def run(title: str, module: str, take_one: Callable[[int], dict[str, Any]], units: Mapping[str, str], allowed: Mapping[str, float],
+        took: str, first: int, about: str) -> None:
     """Takes the cameras that are not in the file yet, and writes the table."""
-    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    stem = module.removesuffix("_coverage")
+    options = argparse.ArgumentParser(prog=f"python -m benchmarks.{module}")
     options.add_argument("--cameras", type=int, default=100)
     options.add_argument("--minutes", type=float, default=600.0, help="begin no camera after so long")
-    options.add_argument("--cameras-file", type=Path, default=HERE / "results-geometry.jsonl")
-    options.add_argument("--results", type=Path, default=HERE / "results-geometry.md")
+    options.add_argument("--cameras-file", type=Path, default=HERE / f"results-{stem}.jsonl")
+    options.add_argument("--results", type=Path, default=HERE / f"results-{stem}.md")
     given = options.parse_args()
     file: Path = given.cameras_file
     lines = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()] if file.exists() else []
     began, done = time.monotonic(), {line["seed"] for line in lines}
-    for seed in (seed for seed in range(FIRST, FIRST + given.cameras) if seed not in done):
+    for seed in (seed for seed in range(first, first + given.cameras) if seed not in done):
         if time.monotonic() - began > 60 * given.minutes:
             break
-        lines.append(take(seed))
+        lines.append(take_one(seed))
         print(json.dumps(lines[-1]), flush=True)
         with file.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(lines[-1]) + "\n")
-    head = (f"# Geometry of hidden cameras\n\nCommand: `python -m benchmarks.geometry_coverage --cameras {given.cameras}`. Simulated, "
-            f"{len(lines)} of {given.cameras} cameras so far (the command goes on where it was stopped); what a camera is: see "
-            "`benchmarks/geometry_coverage.py`.")
-    given.results.write_text(f"{head}\n\n{table(lines)}\n", encoding="utf-8")
-    print(table(lines))
+    made = table(lines, units, allowed, took)
+    head = (f"# {title}\n\nCommand: `python -m benchmarks.{module} --cameras {given.cameras}`. Simulated, {len(lines)} of {given.cameras} "
+            f"cameras so far (the command goes on where it was stopped); {about}: see `benchmarks/{module}.py`.")
+    given.results.write_text(f"{head}\n\n{made}\n", encoding="utf-8")
+    print(made)
 
 
 if __name__ == "__main__":
-    main()
+    run("Geometry of hidden cameras", "geometry_coverage", take, UNITS, ALLOWED, "fit_cpu_s", FIRST, "what a camera is")

@@ -18,7 +18,8 @@ from optics_sim.report.page import Page
 SCHEMA = "privcam photon transfer 1"
 GROUPS = (
     ("Sensitivity", ("gain", "responsivity", "quantum efficiency", "sensitivity threshold", "sensitivity threshold e")),
-    ("Dark", ("dark noise", "dark noise dn", "dark current from mean", "dark current from variance", "doubling temperature")),
+    ("Dark", ("black level", "dark noise", "dark noise dn", "dark current from mean", "dark current from variance",
+              "doubling temperature")),
     ("Range", ("saturation", "saturation photons", "saturation dn", "snr max", "dynamic range")),
     ("Linearity", ("linearity error", "linearity error low", "linearity error high", "light flicker")),
     ("Non-uniformity", tuple(f"{kind}{part}" for kind in ("dsnu", "prnu") for part in ("", " row", " column", " pixel"))),

@@ -18,6 +18,7 @@ from calibration import point_source_refusals, shadow_start
 from calibration.intervals import Estimate
 from calibration.mask_model import MaskModel, Mounting
 from calibration.point_source import Noise, Session, gather, plan, spot
+from calibration.refusals import refuse
 from calibration.shadow_fit import MOUNTING, NAMES, ShadowFit, Solution, Spot, mounting_of
 from optics_sim.design import CameraDesign, LenslessOptics
 from optics_sim.errors import PrivcamError
@@ -74,11 +75,7 @@ def fit(session: Session, design: CameraDesign, noise: Noise, rig: Rig | None = 
     """
     rig = rig or Rig()
     faults, spots, start = _judged(session, design, noise, rig)
-    if len(faults) == 1:
-        raise faults[0]
-    if faults:
-        raise PrivcamError(f"{len(faults)} things are wrong with these frames", got=" | ".join(str(fault) for fault in faults),
-                           todo="put them right in this order")
+    refuse(faults)
     solution = ShadowFit(MaskModel.of(design), spots, rig.free).solve(start)
     return Geometry(_figures(solution, design, session), mounting_of(solution.values), tuple(solution.misfit), session.source)
 

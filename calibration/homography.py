@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from scipy.optimize import least_squares
 
+from calibration.intervals import SPREAD_PER_MAD
 from calibration.refusals import refuse
 from optics_sim.errors import PrivcamError
 
@@ -24,7 +25,6 @@ MIN_POINTS = 6  # 4 fix the eight numbers; the others measure how well
 FLATTEST = 0.05  # smaller over larger extent of the points, below which they count as one line
 WEAKEST = 1e-4  # eighth over first singular value of the normalised system
 OUTLIER = 5.0  # robust standard deviations of the residuals
-SPREAD_PER_MAD = 1.4826
 
 
 @dataclass(frozen=True, eq=False)

@@ -14,6 +14,7 @@ from scipy import stats
 TAIL = 0.025
 NORMAL_95 = float(stats.norm.ppf(1 - TAIL))
 ANALYTIC = "95 % analytic"
+SPREAD_PER_MAD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 
 
 @dataclass(frozen=True)

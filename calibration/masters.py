@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import median_filter
 
+from calibration.intervals import SPREAD_PER_MAD
 from calibration.refusals import MIN_STACK
 from calibration.stacks import Image, Level
 from optics_sim.design import write_atomically
@@ -23,7 +24,6 @@ from optics_sim.measure import Source
 
 DARK_DEFECT, RESPONSE_DEFECT, NOISE_DEFECT = 1, 2, 4
 NEIGHBOURHOOD_PX = 5  # the response is compared with its surroundings, so that uneven light is no defect
-SPREAD_PER_MAD = 1.4826  # standard deviation of a normal distribution over its median absolute deviation
 
 
 @dataclass(frozen=True)

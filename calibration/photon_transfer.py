@@ -50,12 +50,16 @@ def plan(sensor: Sensor, light_photons_per_px_s: float, *, analogue_gain: float 
     if light_photons_per_px_s <= 0:
         raise PrivcamError("no light to expose for", got=light_photons_per_px_s, allowed="photons per pixel and second above 0",
                            todo="measure the light with a calibrated photodiode")
+    rate = light_photons_per_px_s * max(quantum_efficiencies(sensor)) + sensor.dark_current_e_per_s
+    return sweep(clip_level_e(sensor, analogue_gain) / rate, light_photons_per_px_s, levels=levels, stack=stack)
+
+
+def sweep(full_s: float, light_photons_per_px_s: float, *, levels: int = 50, stack: int = 50) -> list[Shot]:
+    """Returns the same shots for a light that fills the sensor in `full_s`, as `calibration.saturation` finds it."""
     least = int(np.ceil(OVERSHOOT * refusals.MIN_LEVELS)) + 1
     if levels < least or stack < refusals.MIN_STACK:
         raise PrivcamError("too few frames", got=f"{levels} levels, stacks of {stack}",
                            allowed=f"at least {least} and {refusals.MIN_STACK}", todo="ask for more: the standard takes 50 levels")
-    rate = light_photons_per_px_s * max(quantum_efficiencies(sensor)) + sensor.dark_current_e_per_s
-    full_s = clip_level_e(sensor, analogue_gain) / rate
     times = [float(t) for t in np.linspace(OVERSHOOT * full_s / levels, OVERSHOOT * full_s, levels)]
     bright = [Shot("level", t, light_photons_per_px_s * t, 2) for t in times]
     dark = [Shot("dark", t, 0.0, 2) for t in times]
@@ -63,10 +67,20 @@ def plan(sensor: Sensor, light_photons_per_px_s: float, *, analogue_gain: float 
     return [*bright, Shot("flat stack", half, light_photons_per_px_s * half, stack), *dark, Shot("dark stack", half, 0.0, stack)]
 
 
-def gather(shots: Sequence[Shot], frames: Sequence[NDArray[np.integer]], *, bits: int, source: Source, photons_known: bool = True) -> Sweep:
+def roles(shots: int) -> list[Role]:
+    """Returns what each of so many shots is for, in the order of `sweep`; PrivcamError for a number that no sweep has."""
+    levels = (shots - 2) // 2
+    if levels < 1 or shots % 2:
+        raise PrivcamError("not the shots of a sweep", got=shots, allowed="two for each level, and two stacks", todo="take the plan's")
+    lit, dark = list[Role](["level"]), list[Role](["dark"])
+    return [*lit * levels, "flat stack", *dark * levels, "dark stack"]
+
+
+def gather(shots: Sequence[Shot], frames: Sequence[NDArray[np.integer]], *, bits: int, source: Source, photons_known: bool = True,
+           temperature_c: float | None = None) -> Sweep:
     """Returns the sweep of a plan's frames, one array [n, row, column] for each shot in its order.
 
-    `photons_known`: whether the light was measured; without it there is no quantum efficiency.
+    `photons_known`: whether the light was measured; without it there is no quantum efficiency. `temperature_c`: of the sensor.
     Raises PrivcamError when the arrays do not fit the shots.
     """
     got, asked = [len(stack) for stack in frames], [shot.count for shot in shots]
@@ -77,7 +91,7 @@ def gather(shots: Sequence[Shot], frames: Sequence[NDArray[np.integer]], *, bits
     by_role: dict[str, list[Level]] = {"level": [], "dark": [], "flat stack": [], "dark stack": []}
     for shot, stack in zip(shots, frames, strict=True):
         photons = shot.photons_per_px if photons_known or shot.photons_per_px == 0 else None
-        by_role[shot.role].append(Level(shot.exposure_s, photons, stack))
+        by_role[shot.role].append(Level(shot.exposure_s, photons, stack, temperature_c))
     return Sweep(bits=bits, levels=tuple(by_role["level"]), darks=tuple(by_role["dark"]), flat=by_role["flat stack"][0],
                  dark=by_role["dark stack"][0], source=source)
 
@@ -202,6 +216,7 @@ def _threshold(book: _Book, c: temporal.Curve, gain: Estimate, response: Estimat
 
 
 def _dark_current(book: _Book, sweep: Sweep, gain: Estimate) -> None:
+    book.estimate("black level", temporal.black_level(sweep), "DN", len(sweep.darks), "mean raw number of no light in no time")
     current = temporal.dark_current(sweep.darks, gain)
     temperature = sweep.dark.temperature_c
     at = "" if temperature is None else f"at {temperature:g} C"

@@ -8,23 +8,22 @@ Deliberately not here: what is wrong with frames (`calibration.point_source_refu
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
 
 import numpy as np
 from numpy.typing import NDArray
 
-from calibration.photon_transfer import PhotonTransfer
 from calibration.shadow_fit import Spot
 from calibration.stacks import Level
+from calibration.temporal import QUANTISATION_DN2
 from optics_sim.design import CameraDesign, LenslessOptics, Readout
 from optics_sim.errors import PrivcamError
-from optics_sim.measure import Source
+from optics_sim.measure import Measure, Source
 
 Array = NDArray[np.float64]
 USED_SHARE = 0.8  # of the sensor's range: a pixel that is expected above it on a rung does not count that rung
-ROUNDING_DN2 = 1 / 12
 DITHER = (0.7548776662466927, 0.5698402909980532)  # of the plastic number: places fall evenly between code pixels
 
 
@@ -67,9 +66,10 @@ class Noise:
     saturation_dn: float = float("inf")
 
     @classmethod
-    def of(cls, transfer: PhotonTransfer) -> Noise:
-        """Returns the noise that a photon transfer found."""
-        return cls(*(transfer[name].value or 0.0 for name in ("gain", "dark noise dn", "saturation dn")))
+    def of(cls, figures: Mapping[str, Measure]) -> Noise:
+        """Returns the noise that the figures of a photon transfer tell: its dark noise has rounding in it, ours has not."""
+        gain, dark, saturation = (figures[name].value or 0.0 for name in ("gain", "dark noise dn", "saturation dn"))
+        return cls(gain, max(dark**2 - QUANTISATION_DN2, 0.0) ** 0.5, saturation)
 
 
 def plan(design: CameraDesign, distances_m: Sequence[float], exposures_s: Sequence[float], *, side: int = 3, count: int = 4,
@@ -146,7 +146,7 @@ def spot(capture: Capture, readout: Readout, noise: Noise, bits: int) -> Spot:
     light, variance, time = (np.zeros(counted.shape[1:]) for _ in range(3))
     for on, off, here in zip(capture.lit, capture.off, counted, strict=True):
         weight, signal = here * len(on.frames), on.mean_image - off.mean_image
-        own = noise.dark_noise_dn**2 + ROUNDING_DN2
+        own = noise.dark_noise_dn**2 + QUANTISATION_DN2
         light += weight * signal
         time += weight * on.exposure_s
         variance += weight**2 * ((noise.gain_dn_per_e * np.maximum(signal, 0) + own) / len(on.frames) + own / len(off.frames))

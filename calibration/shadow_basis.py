@@ -56,7 +56,7 @@ class Basis:
     def _columns(self, light: Array) -> tuple[Array, list[Array]]:
         soft = self._blurred(light)
         parts = [np.ones(self.shape[0] * self.shape[1]), *(tap.ravel() for tap in self._taps(light)),
-                 *(self._at(_boxes(soft[i] * soft[j], self.fine), 0, 0).ravel() for i, j in PAIRS if soft)]
+                 *(self._at(self._boxes(soft[i] * soft[j]), 0, 0).ravel() for i, j in PAIRS if soft)]
         return np.stack(parts, axis=1), soft
 
     def slopes(self, at: Pose) -> tuple[Array, Callable[[Array], Array]]:
@@ -76,13 +76,16 @@ class Basis:
         image = sum((amount * tap for amount, tap in zip(kernel, self._taps(change), strict=True)), np.zeros(self.shape))
         if with_other:
             product = sum((soft * other for soft, other in zip(self._blurred(change), with_other, strict=True)), np.zeros_like(change))
-            image = image + self._at(_boxes(product, self.fine), 0, 0)
+            image = image + self._at(self._boxes(product), 0, 0)
         return image
 
     def _taps(self, light: Array) -> list[Array]:
         """Returns light on code pixels, seen through each of the kernel's elements with its mirror image."""
-        boxes, k = _boxes(light, self.fine), self.reach
+        boxes, k = self._boxes(light), self.reach
         return [self._at(boxes, dy, dx) + self._at(boxes, -dy, -dx) for dy in range(k + 1) for dx in range(-k if dy else 0, k + 1)]
+
+    def _boxes(self, light: Array) -> Array:
+        return box_sums(light, (self.fine, self.fine))
 
     def _at(self, boxes: Array, dy: int, dx: int) -> Array:
         n, (rows, columns) = self.fine, self.shape
@@ -90,11 +93,12 @@ class Basis:
         return boxes[y:y + n * (rows - 1) + 1:n, x:x + n * (columns - 1) + 1:n]
 
 
-def _boxes(light: Array, n: int) -> Array:
-    """Returns the sums of light over n x n parts, one for each place of such a box."""
-    sums = np.pad(light.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    tall = sums[n:] - sums[:-n]
-    return np.asarray(tall[:, n:] - tall[:, :-n])
+def box_sums(values: Array, shape: tuple[int, int]) -> Array:
+    """Returns the sums of values over a box of `shape`, one for each place of it that lies within them."""
+    rows, columns = shape
+    sums = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    tall = sums[rows:] - sums[:-rows]
+    return np.asarray(tall[:, columns:] - tall[:, :-columns])
 
 
 def _gaussian(length: int, deviation: float) -> Array:

@@ -32,6 +32,7 @@ BLOCK_CELLS = 4  # side of a mask block that the jackknife leaves out
 REWEIGHED = 2  # steps after which the weights change; then they stay
 MOST_STEPS = 12
 SMALL_STEP = 0.25  # of the standard error from residuals taken as independent: a step below it is the last
+LARGEST_LAST_STEP = 1.0  # of the same, where none was that small: pixels enter and leave a shadow, and steps stop shrinking
 COMMON_PX = 0.004  # code pixels: standard error of all images' shadows in common, measured on simulated cameras with diffraction
 NAMES = ("mask to sensor", "shift y", "shift x", "rotation", "source distance error", "source zero y", "source zero x", "source roll")
 SCALES = (1e-3, 1e-4, 1e-4, 1e-2, 1e-2, 1e-3, 1e-3, 1e-2)  # of the same, in m and rad: what one unit of the solver is
@@ -97,19 +98,24 @@ class ShadowFit:
             parts = self._parts(rough, self._whole)
             rough = self._moved(rough, self._step(parts)[0])
             self._reweigh(parts)
-        at = np.zeros(len(self.free))
+        at, smallest, nearest = np.zeros(len(self.free)), np.inf, np.zeros(len(self.free))
         tried: list[Array] = []
         steps: list[Array] = []
         for _ in range(MOST_STEPS):
-            values = self._moved(rough, at)
-            parts = self._parts(values, self._whole)
+            parts = self._parts(self._moved(rough, at), self._whole)
             step, error = self._step(parts)
-            if np.all(np.abs(step) < SMALL_STEP * error):
-                return self._solution(self._moved(values, step), parts)
+            if (size := float(np.abs(step / error).max())) < smallest:
+                smallest, nearest = size, at
+            if size < SMALL_STEP:
+                break
             tried, steps = [*tried[-2:], at], [*steps[-2:], step]
             at = _accelerated(tried, steps, error)
-        raise PrivcamError("the fit does not settle", got=f"{MOST_STEPS} steps, the last {np.abs(step / error).max():.1f} standard errors",
-                           allowed=f"below {SMALL_STEP:g}", todo="take more places; check that the film is the design's")
+        if smallest > LARGEST_LAST_STEP:
+            raise PrivcamError("the fit does not settle", got=f"{MOST_STEPS} steps, the smallest {smallest:.1f} standard errors",
+                               allowed=f"below {LARGEST_LAST_STEP:g}", todo="take more places; check that the film is the design's")
+        values = self._moved(rough, nearest)
+        parts = self._parts(values, self._whole)
+        return self._solution(values, parts, self._step(parts)[0])
 
     def _moved(self, values: dict[str, float], by: Array) -> dict[str, float]:
         return values | {name: values[name] + float(d) for name, d in zip(self.free, by * self._scale, strict=True)}
@@ -160,16 +166,17 @@ class ShadowFit:
             self._weights[i] = 1 / (spot.variance + missed)
 
     # --- errors -----------------------------------------------------------------------------------
-    def _solution(self, values: dict[str, float], parts: list[_Part]) -> Solution:
+    def _solution(self, values: dict[str, float], parts: list[_Part], step: Array) -> Solution:
+        """Returns the solution one step on; the step itself counts as an error."""
         blocks = [self._blocks(values, spot) for spot in self.spots]
         images = [np.full(spot.image.size, i) for i, spot in enumerate(self.spots)]
         variance = jackknife(parts, blocks) + jackknife(parts, images)
         common = self._common()
-        errors = {name: float(np.hypot(np.sqrt(v) * scale, common.get(name, 0.0)))
-                  for name, v, scale in zip(self.free, variance, self._scale, strict=True)}
+        errors = {name: float(np.hypot(np.sqrt(v + last**2) * scale, common.get(name, 0.0)))
+                  for name, v, last, scale in zip(self.free, variance, step, self._scale, strict=True)}
         misfit = [float(np.sqrt(np.mean(part.residual**2 / weight.ravel())) / np.std(spot.image))
                   for part, weight, spot in zip(parts, self._weights, self.spots, strict=True)]
-        return Solution(values, errors, misfit)
+        return Solution(self._moved(values, step), errors, misfit)
 
     def _common(self) -> dict[str, float]:
         """Returns the standard errors of shift (m) and turn (rad) that `COMMON_PX` makes, the turn's at the mask's rms radius."""

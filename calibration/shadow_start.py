@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from scipy.signal import fftconvolve
 
 from calibration.mask_model import MaskModel, Pose
+from calibration.shadow_basis import box_sums
 from calibration.shadow_fit import NAMES, Spot
 
 Array = NDArray[np.float64]
@@ -58,16 +59,10 @@ def match_of(whole: Array, window: Array) -> Array:
     """Returns the correlation coefficient of a window with each place of its size in a picture; 0 where that shows too little."""
     own = window - window.mean()
     product = fftconvolve(whole, own[::-1, ::-1], "valid")
-    spread = np.maximum(_box(whole**2, window.shape) - _box(whole, window.shape) ** 2 / window.size, 0)
+    spread = np.maximum(box_sums(whole**2, window.shape) - box_sums(whole, window.shape) ** 2 / window.size, 0)
     seen = spread > SEEN_SHARE * spread.max()
     norm = np.sqrt(np.where(seen, spread, 1) * float((own**2).sum()))
     return np.where(seen, product / np.maximum(norm, np.finfo(float).tiny), 0.0)
-
-
-def _box(values: Array, shape: tuple[int, ...]) -> Array:
-    sums = np.pad(values.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    tall = sums[shape[0]:] - sums[:-shape[0]]
-    return np.asarray(tall[:, shape[1]:] - tall[:, :-shape[1]])
 
 
 def _summit(line: Array, k: int) -> float:

@@ -145,6 +145,14 @@ def dark_variance(sweep: Sweep) -> Estimate:
     return line([dark.exposure_s for dark in sweep.darks], [m.variance for m in found])[1]
 
 
+def black_level(sweep: Sweep) -> Estimate:
+    """Returns the mean raw number in DN of no light at no exposure time: where the darks' line meets zero, or the shortest dark."""
+    found = [dark.moments for dark in sweep.darks]
+    if len(found) < 3:
+        return Estimate(found[0].mean, found[0].mean_error, found[0].pixels - 1)
+    return line([dark.exposure_s for dark in sweep.darks], [m.mean for m in found])[1]
+
+
 def dark_current(darks: tuple[Level, ...], gain_dn_per_e: Estimate) -> tuple[Estimate, Estimate] | None:
     """Returns electrons per second from (mean, variance) of darks over exposure time; None below three exposure times."""
     times = [dark.exposure_s for dark in darks]

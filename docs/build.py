@@ -181,7 +181,7 @@ def _type_name(annotation: Any) -> str:
     if origin is tuple:
         return ("list of " if Ellipsis in arguments else f"{len(arguments)} x ") + _type_name(arguments[0])
     if origin is dict:
-        return "table of text"
+        return f"table of {_type_name(arguments[-1])}"
     if arguments:
         return " or ".join(_type_name(choice) for choice in arguments if choice is not type(None))
     return {int: "integer", float: "number", str: "text", Path: "text", bool: "true or false"}.get(annotation, str(annotation))

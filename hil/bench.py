@@ -58,6 +58,14 @@ class Bench:
             yield cls(camera, rig, _device(content.device, design, folder, stack), design)
 
 
+def even_light(file: Path) -> float | None:
+    """Returns the photons per pixel and second of a bench's even light at level 1, None where nobody measured it; opens nothing."""
+    content = kinds.BenchFile.load(file)
+    if content.camera.kind == "simulated" and content.design is not None:
+        return CameraDesign.load(file.parent / content.design).exposure.white_photons_per_px_s
+    return content.even_photons_per_px_s
+
+
 def _camera(content: kinds.BenchFile, design: CameraDesign | None, folder: Path, pictures: Path, occasion: int,
             stack: ExitStack) -> tuple[Camera, Rig | None]:
     """Returns the camera, and the rig that comes with it: that of a simulated one's world, or of a remote one's agent."""
@@ -114,7 +122,7 @@ def _simulated(camera: kinds.SimulatedCamera, design: CameraDesign, pictures: Pa
     world = World(scene=np.zeros(design.scene), temperature_c=camera.temperature_c, drop_probability=camera.drop_probability,
                   settling_frames=camera.settling_frames, delay_s=camera.delay_s)
     seed = int(np.random.SeedSequence([camera.seed, occasion]).generate_state(1, np.uint64)[0] >> 1)
-    made = SimulatedCamera(design, world, generator=torch.Generator().manual_seed(seed))
+    made = SimulatedCamera(design, world, generator=torch.Generator().manual_seed(seed), made=camera.made)
     return made, SimulatedRig(world, (design.scene[0], design.scene[1]), pictures)
 
 

@@ -10,6 +10,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, ValidationError
 
+from hil.cameras.made import Made
 from hil.rigs.lamp import LampKind
 from hil.rigs.micropython import Family
 from hil.rigs.scpi import Quantity
@@ -35,6 +36,7 @@ class SimulatedCamera(Plain):
     drop_probability: float = Field(0.0, ge=0, lt=1, description="of a frame to be lost on the wire")
     settling_frames: int = Field(2, ge=0, description="frames until new settings apply")
     delay_s: float = Field(0.0, ge=0, description="from exposure to host")
+    made: Made | None = Field(None, description="how it differs from its design, for a calibration to find")
 
 
 class ReplayCamera(Plain):
@@ -204,6 +206,8 @@ class BenchFile(Plain):
     camera: Camera = Field(discriminator="kind", description="what takes frames")
     rig: Rig = Field(None, discriminator="kind", description="what shows; none before a camera that replays")
     device: Device = Field(NoDevice(), discriminator="kind", description="what encodes")
+    even_photons_per_px_s: float | None = Field(None, gt=0, description="photons on a pixel and second of `even` light at level 1, as a "
+                                                "calibrated photodiode measured them; a simulated world knows its own")
 
     @classmethod
     def load(cls, file: Path, *, served: bool = False) -> Self:

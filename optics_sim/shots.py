@@ -5,8 +5,6 @@ Deliberately not here: showing (`hil/rigs/`), taking (`hil/session.py`), and why
 
 from __future__ import annotations
 
-import hashlib
-import json
 from pathlib import Path
 from typing import Self
 
@@ -14,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from optics_sim.errors import PrivcamError
 from optics_sim.frame import CaptureSettings
-from optics_sim.plain import Plain, toml_of, wrong_field
+from optics_sim.plain import Plain, sha256_of, toml_of, wrong_field
 from optics_sim.stimulus import Picture, Stimulus
 
 PAGE = "docs/bench.md"
@@ -57,5 +55,4 @@ class Plan(Plain):
     @property
     def digest(self) -> str:
         """The hexadecimal SHA-256 of what is planned: two files that say the same have the same."""
-        content = json.dumps(self.model_dump(mode="json"), sort_keys=True, separators=(",", ":"))
-        return hashlib.sha256(content.encode()).hexdigest()
+        return sha256_of(self.model_dump(mode="json"))

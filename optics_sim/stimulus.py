@@ -1,4 +1,4 @@
-"""What may be shown to a camera, as plain data: dark, a flat field, a point, a pattern, a picture, a lamp's level.
+"""What may be shown to a camera, as plain data: dark, a flat field, even light, a point, a pattern, a picture, a lamp's level.
 
 A stimulus says all of what is there while it is shown, whatever was shown before. Its JSON goes into the journal with each frame.
 Deliberately not here: what shows it (`hil/rigs/`) and the list of shots (`optics_sim/shots.py`).
@@ -47,6 +47,13 @@ class Flat(_Shown):
 
     kind: Literal["flat"] = "flat"
     level: Level = Field(description="radiance relative to white")
+
+
+class Even(_Shown):
+    """Even light on the bare sensor, mask or lens away: what measures the sensor alone."""
+
+    kind: Literal["even"] = "even"
+    level: Level = Field(description="relative to the light's full level")
 
 
 class Light(_Shown):
@@ -112,9 +119,9 @@ class Picture(_Shown):
             raise PrivcamError("a picture cannot be read", got=error, todo="put the file beside the plan") from None
 
 
-Stimulus = Annotated[Dark | Flat | Light | Point | Pattern | Picture, Field(discriminator="kind")]
-Kind = Literal["dark", "flat", "light", "point", "pattern", "picture"]
-KINDS: tuple[Kind, ...] = ("dark", "flat", "light", "point", "pattern", "picture")
+Stimulus = Annotated[Dark | Flat | Even | Light | Point | Pattern | Picture, Field(discriminator="kind")]
+Kind = Literal["dark", "flat", "even", "light", "point", "pattern", "picture"]
+KINDS: tuple[Kind, ...] = ("dark", "flat", "even", "light", "point", "pattern", "picture")
 _STIMULUS: TypeAdapter[Stimulus] = TypeAdapter(Stimulus)
 
 

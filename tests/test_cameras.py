@@ -158,6 +158,28 @@ def test_time_passes_and_a_moving_scene_is_seen_when_it_is(design) -> None:
     assert ratio == pytest.approx((second.timestamp_s - 0.005) / (first.timestamp_s - 0.005), rel=0.05)
 
 
+def test_a_scene_is_rendered_once_and_again_when_it_was_changed_in_place(design, monkeypatch: pytest.MonkeyPatch) -> None:
+    rendered: list[float] = []
+    render = PrivacyCamera.relative_irradiance
+
+    def told(self: PrivacyCamera, radiance: torch.Tensor) -> torch.Tensor:
+        rendered.append(float(radiance.mean()))
+        return render(self, radiance)
+
+    monkeypatch.setattr(PrivacyCamera, "relative_irradiance", told)
+    scene = np.full((31, 31), 0.25)
+    camera, world = simulated(design, scene=scene)
+    once = signal(camera, SHORT)
+    assert rendered == [0.25]
+    scene *= 2
+    assert signal(camera, SHORT) == pytest.approx(2 * once, rel=0.02)
+    world.light = 0.5
+    assert signal(camera, SHORT) == pytest.approx(once, rel=0.02)
+    world.capped = True
+    assert signal(camera, SHORT) == pytest.approx(0, abs=1)
+    assert rendered == [0.25, 0.5, 0.25, 0.0]
+
+
 def test_lost_frames_leave_gaps_and_a_dead_line_is_told(design) -> None:
     camera, world = simulated(design)
     frames = camera.capture(SHORT, 3)

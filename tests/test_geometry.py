@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from benchmarks.geometry_coverage import ALLOWED, compared, design, hidden_camera, noise_of, session
-from calibration.as_built import as_built
+from calibration.as_built import Calibration
 from calibration.geometry import Rig, check, fit
 from calibration.mask_model import MaskModel, Mounting, Source, pose
 from calibration.point_source import Capture, Session, gather, on_code, plan, spot, usable
@@ -82,7 +82,7 @@ def test_a_badly_mounted_mask_is_found_within_its_intervals(taken):
     assert low - (high - low) < np.degrees(CAMERA.rig_roll_rad) < high + (high - low)
     assert found["magnification"].value == pytest.approx(1 + CAMERA.mask_to_sensor_m / 0.4, abs=1e-4)
     assert max(found.misfit) < 0.1 and found.source == "simulated"
-    built = as_built(CAMERA.design, found)
+    built = Calibration.of(geometry=found).as_built(CAMERA.design)
     assert built.parent == CAMERA.design.digest
     assert built.optics.mount.shift_m == pytest.approx(CAMERA.shift_m, abs=0.05 * CAMERA.design.code_pitch_m)
     as_is, as_drawn = (design_psf(d, propagation="wave").numpy() for d in (built, CAMERA.design))

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from calibration.as_built import as_built
-from calibration.geometry import Geometry
+from calibration.as_built import Calibration
 from calibration.mask_model import MaskModel, Mounting, Pose, Source, pose
 from optics_sim.camera import PrivacyCamera, image_through
 from optics_sim.design import CameraDesign, IdentityOptics, Mount, PinholePattern, Printing, RandomPattern, RowsPattern
 from optics_sim.errors import PrivcamError
 from optics_sim.learning.pipeline import start_design
+from optics_sim.measure import Measure
 from optics_sim.optics import turned
 from optics_sim.optics.psf import design_psf
 
@@ -176,12 +178,15 @@ def test_a_mounted_design_survives_its_file(tmp_path):
 
 def test_as_built_puts_the_mask_where_it_is():
     design = lensless()
-    found = Geometry({}, Mounting(3.3e-3, (1e-5, -2e-5), 0.02), (), "simulated")
-    built = as_built(design, found)
+    values = {"mask to sensor": 3.3e-3, "shift y": 1e-5, "shift x": -2e-5, "rotation": math.degrees(0.02)}
+    built = Calibration(mask={name: Measure(name=name, value=value) for name, value in values.items()}).as_built(design)
     assert built.parent == design.digest and built.name == "lensless, as built"
-    assert built.optics.mask_to_sensor_m == 3.3e-3 and built.optics.mount == Mount(shift_m=(1e-5, -2e-5), rotation_rad=0.02)
+    assert built.optics.mask_to_sensor_m == 3.3e-3 and built.optics.mount.shift_m == (1e-5, -2e-5)
+    assert built.optics.mount.rotation_rad == pytest.approx(0.02)
     assert built.sensor == design.sensor and built.optics.scene_to_mask_m == design.optics.scene_to_mask_m
     code = PrivacyCamera.from_design(built).relative_irradiance(torch.ones(31, 31))
     assert code.shape == (16, 16)  # a shadow that is no longer the size of the mask's cells still makes a code
     with pytest.raises(PrivcamError, match="nothing was measured"):
-        as_built(design)
+        Calibration().as_built(design)
+    with pytest.raises(PrivcamError, match="another design"):
+        Calibration(design="0" * 64, mask={"x": Measure(name="x", value=1.0)}).as_built(design)

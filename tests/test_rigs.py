@@ -26,12 +26,12 @@ from hil.rigs.terminal import Terminal
 from optics_sim.data.photographs import encode_uint8
 from optics_sim.errors import PrivcamError
 from optics_sim.shots import Plan
-from optics_sim.stimulus import Dark, Flat, Light, Pattern, Picture, Point, over, stimulus_of
+from optics_sim.stimulus import Dark, Even, Flat, Light, Pattern, Picture, Point, over, stimulus_of
 
 CHECKS = Pattern(name="checks", cells=((0.0, 1.0), (1.0, 0.25)))
 SPOT = Point(y_m=0.01, x_m=-0.02, distance_m=0.4)
 HEADLESS = ("chromium", "--headless=new", "--no-sandbox", "--disable-gpu", "--kiosk", "--window-size=400,300")
-EVERY = (Dark(), Flat(level=0.5), Light(level=0.25), SPOT, CHECKS, Picture(file="a.png", sha256="0" * 64))
+EVERY = (Dark(), Flat(level=0.5), Even(level=0.5), Light(level=0.25), SPOT, CHECKS, Picture(file="a.png", sha256="0" * 64))
 
 
 # --- stimuli --------------------------------------------------------------------------------------

@@ -14,12 +14,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field, ValidationError
 
-from hil.capture_set.journal import Entry, sha256_of
+from hil.capture_set.journal import Entry
 from hil.capture_set.npy import npy_bytes, raw_of
 from hil.protocols import RigInfo
 from optics_sim.errors import PrivcamError
 from optics_sim.frame import CameraInfo, CaptureSettings, Frame
-from optics_sim.plain import Plain
+from optics_sim.plain import Plain, sha256_of
 
 SERVICE: Literal["privcam agent"] = "privcam agent"
 BOOT_HEADER = "Privcam-Boot"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 
@@ -64,8 +64,8 @@ class FolderCamera:
     def _frame(self, place: int) -> Frame:
         said = self._said[place]
         raw = read_raw(said)
-        if (entry := said.entry) is not None:
-            return replace(entry.frame(raw), replayed=True)
+        if said.entry is not None:
+            return said.entry.frame(raw, replayed=True)
         index = self._indices[place]
         return Frame(raw=raw, settings=self._settings[place], timestamp_s=index * self._word(said).frame_period_s, source=self._info.source,
                      index=index, sensor=self._info.sensor, replayed=True, metadata={"file": said.file.name})

@@ -95,9 +95,7 @@ def _write(file: Path, frame: Frame, camera: CameraInfo, photometric: int, tags:
     """`photometric` is what tifffile takes for one plane, `interpretation` what the file then says it is."""
     if frame.raw.shape != camera.shape:
         raise PrivcamError("a frame of another camera", got=frame.raw.shape, allowed=camera.shape)
-    entry = Entry(number=0, session=0, index=frame.index, timestamp_s=frame.timestamp_s, settings=frame.settings,
-                  temperature_c=frame.temperature_c, stimulus=frame.stimulus, sensor=frame.sensor, source=frame.source,
-                  replayed=frame.replayed, metadata=frame.metadata, sha256=npy_digest(frame.raw))
+    entry = Entry.of(frame, npy_digest(frame.raw))
     told = json.dumps({_OURS: entry.model_dump(mode="json"), "camera": camera.model_dump(mode="json")})
     stream = io.BytesIO()
     _tifffile().imwrite(stream, frame.raw, photometric=photometric, description=told, metadata=None, software="privcam", extratags=tags,

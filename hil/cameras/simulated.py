@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from hil.cameras.made import Made
 from hil.cameras.replay import alike, check_count
 from hil.cameras.world import World
 from optics_sim.camera import PrivacyCamera
@@ -65,16 +66,20 @@ class SimulatedCamera:
     """The camera of a design in a world. All noise and all lost frames come from the generator.
 
     It gives the readout's crop of the sensor. What differs from frame to frame is rendered from the world at the middle of
-    the exposure: nothing moves within one. Raises PrivcamError for a design with an exposure code, which one frame cannot show.
+    the exposure: nothing moves within one. `made` says how the camera differs from its design, of which it knows nothing itself.
+    Raises PrivcamError for a design with an exposure code, which one frame cannot show.
     """
 
-    def __init__(self, design: CameraDesign, world: World, *, generator: torch.Generator, timing: Timing | None = None) -> None:
+    def __init__(self, design: CameraDesign, world: World, *, generator: torch.Generator, timing: Timing | None = None,
+                 made: Made | None = None) -> None:
         if design.coding is not None:
             raise PrivcamError("a simulated camera gives plain exposures", got="a design with an exposure code",
                                todo="set `coding` to None")
-        self._design, self._world, self._generator = design, world, generator
+        self._nominal, self._made, self._world, self._generator = design, made, world, generator
+        self._design = design if made is None else made.design(design)
         self._timing = timing or Timing()
-        self._optics = PrivacyCamera.from_design(design)
+        self._optics = PrivacyCamera.from_design(self._design)
+        self._last_seen: tuple[torch.Tensor, torch.Tensor] | None = None
         self._last_spot: tuple[Point, torch.Tensor] | None = None
         exposure = design.exposure
         self._asked = self._timing.applied(CaptureSettings(exposure_s=exposure.exposure_s, analogue_gain=exposure.analogue_gain))
@@ -136,14 +141,25 @@ class SimulatedCamera:
         """Returns the light on each raw pixel of the crop at a time, relative to a white field through an open aperture."""
         world, bins = self._world, self._design.readout.bin
         if world.point is not None and not world.capped:
-            return self._spot(world.point) * (world.point.level * world.light)
-        light = self._optics.relative_irradiance(torch.as_tensor(world.radiance(time_s), dtype=torch.float32))
+            level = world.point.level * world.light
+            return self._spot(world.point.model_copy(update={"level": 1.0})) * level if level else torch.zeros(self._info.shape)
+        if world.bare:
+            return torch.full(self._info.shape, float(world.radiance(time_s).mean()))
+        light = self._through(torch.as_tensor(world.radiance(time_s), dtype=torch.float32))
         return light.repeat_interleave(bins[0], -2).repeat_interleave(bins[1], -1)
+
+    def _through(self, radiance: torch.Tensor) -> torch.Tensor:
+        """Returns the light on each code pixel; the last is kept, and its radiance too: a scene may be changed in place."""
+        if self._last_seen is None or not torch.equal(self._last_seen[0], radiance):
+            self._last_seen = (radiance, self._optics.relative_irradiance(radiance))
+        return self._last_seen[1]
 
     def _spot(self, point: Point) -> torch.Tensor:
         """Returns the light of a point source of level 1: the last one is kept, for many frames are taken of each."""
         if self._last_spot is None or self._last_spot[0] != point:
-            self._last_spot = (point, point_irradiance(self._design, point.y_m, point.x_m, point.distance_m))
+            light = (point_irradiance(self._design, point.y_m, point.x_m, point.distance_m) if self._made is None
+                     else torch.as_tensor(self._made.seen(self._nominal, point), dtype=torch.float32))
+            self._last_spot = (point, light)
         return self._last_spot[1]
 
     @torch.no_grad()

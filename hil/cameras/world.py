@@ -27,15 +27,17 @@ class World:
 
     `scene`: linear radiance relative to white, [row, column], or a function of the time in seconds that returns it.
     `light` multiplies the design's white. A `point` is there instead of the scene, in the dark; a camera that is `capped` sees
-    nothing. `drop_probability` is that of a frame to be lost on the wire, and the next `drop_next` frames are lost for
-    certain. New settings apply `settling_frames` frames after they were asked for. Each frame reaches the host `delay_s` after
-    its exposure; `sleep` is called with what passes of the world's time (`time.sleep` makes it real time).
+    nothing, one whose sensor is `bare` sees the scene's mean evenly: mask or lens are away. `drop_probability` is that of a frame
+    to be lost on the wire, and the next `drop_next` frames are lost for certain. New settings apply `settling_frames` frames
+    after they were asked for. Each frame reaches the host `delay_s` after its exposure; `sleep` is called with what passes of
+    the world's time (`time.sleep` makes it real time).
     """
 
     scene: Scene
     light: float = 1.0
     point: Point | None = None
     capped: bool = False
+    bare: bool = False
     temperature_c: float = 25.0
     drop_probability: float = 0.0
     drop_next: int = 0

@@ -1,12 +1,11 @@
 """What a set says of its frames: one header, then one line for each frame, each line sealed to the one before.
 
 A line's `seal` is the SHA-256 of the seal before it and of the line itself, so that a line that was changed, left out or put
-in shows without the frames. The header seals the first line. Deliberately not here: files and frames.
+in shows without the frames. The header seals the first line. Deliberately not here: files and pixels.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from typing import Any, Literal, Self
@@ -18,7 +17,7 @@ from pydantic import Field, ValidationError
 from optics_sim.errors import PrivcamError
 from optics_sim.frame import CameraInfo, CaptureSettings, Frame
 from optics_sim.measure import Source
-from optics_sim.plain import Plain
+from optics_sim.plain import Plain, canonical_json, sha256_of
 
 SCHEMA: Literal[1] = 1
 Kind = Literal["missing", "changed", "cut", "duplicate", "foreign"]
@@ -70,8 +69,8 @@ class Entry(Plain):
     seal: str = ""
 
     @classmethod
-    def of(cls, frame: Frame, *, number: int, session: int, sha256: str) -> Self:
-        """Returns the entry of a frame, not sealed yet; PrivcamError where its metadata are no JSON."""
+    def of(cls, frame: Frame, sha256: str, number: int = 0, session: int = 0) -> Self:
+        """Returns the line, not sealed, of a frame whose NPY file has the SHA-256 `sha256`; PrivcamError where its metadata are no JSON."""
         try:
             return cls(number=number, session=session, index=frame.index, timestamp_s=frame.timestamp_s, settings=frame.settings,
                        temperature_c=frame.temperature_c, stimulus=frame.stimulus, sensor=frame.sensor, source=frame.source,
@@ -79,11 +78,11 @@ class Entry(Plain):
         except (TypeError, ValueError) as error:
             raise PrivcamError("what a frame says of itself cannot be written down", got=str(error), allowed="finite JSON") from None
 
-    def frame(self, raw: NDArray[np.uint16]) -> Frame:
-        """Returns the frame of these pixels [row, column], as it was."""
+    def frame(self, raw: NDArray[np.uint16], replayed: bool | None = None) -> Frame:
+        """Returns the frame of these pixels [row, column]; `replayed` None: as the line says."""
         return Frame(raw=raw, settings=self.settings, timestamp_s=self.timestamp_s, source=self.source, index=self.index,
-                     sensor=self.sensor, temperature_c=self.temperature_c, replayed=self.replayed, stimulus=self.stimulus,
-                     metadata=self.metadata)
+                     sensor=self.sensor, temperature_c=self.temperature_c, replayed=self.replayed if replayed is None else replayed,
+                     stimulus=self.stimulus, metadata=self.metadata)
 
     def sealed(self, before: str) -> Entry:
         """Returns the entry with its seal, which hangs on the seal of the line before."""
@@ -91,7 +90,7 @@ class Entry(Plain):
 
     def line(self) -> bytes:
         """Returns the entry as a line of the journal."""
-        return _canonical(self.model_dump(mode="json")) + b"\n"
+        return canonical_json(self.model_dump(mode="json")) + b"\n"
 
 
 class Damage(Plain):
@@ -187,12 +186,3 @@ def _end_damage(header: Header, entries: dict[int, Entry], last_seal: str, *, to
     if not found and (torn or last_seal != header.last_seal):
         found = [Damage(kind="changed", file=name, number=None, what="the end is not as it was when the set was closed")]
     return found
-
-
-def sha256_of(content: object) -> str:
-    """Returns the hexadecimal SHA-256 of JSON content, whatever the order of its keys."""
-    return hashlib.sha256(_canonical(content)).hexdigest()
-
-
-def _canonical(content: object) -> bytes:
-    return json.dumps(content, sort_keys=True, separators=(",", ":"), allow_nan=False).encode()

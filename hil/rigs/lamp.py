@@ -13,9 +13,9 @@ from typing import Literal, Protocol, Self
 from hil.protocols import RigInfo, Shown
 from hil.rigs.refuse import nothing_shown, other_kind
 from optics_sim.errors import PrivcamError
-from optics_sim.stimulus import Flat, Light, Stimulus
+from optics_sim.stimulus import Even, Flat, Light, Stimulus
 
-LampKind = Literal["light", "flat", "dark"]
+LampKind = Literal["light", "flat", "even", "dark"]
 
 
 class Lamp(Protocol):
@@ -50,8 +50,8 @@ class Lamp(Protocol):
 class LampRig:
     """A rig that sets a lamp's level; off again when it is closed. `shows` are the kinds that its light amounts to.
 
-    "flat": it lights the whole field evenly, `level` relative to its full light. "dark": it is the only light there is, so that
-    off is dark.
+    "flat": it lights the whole field evenly, `level` relative to its full light. "even": the bare sensor, likewise. "dark": it is
+    the only light there is, so that off is dark.
     """
 
     def __init__(self, lamp: Lamp, shows: tuple[LampKind, ...] = ("light",)) -> None:
@@ -99,4 +99,4 @@ class LampRig:
 
 
 def _level(stimulus: Stimulus) -> float:
-    return stimulus.level if isinstance(stimulus, Light | Flat) else 0.0
+    return stimulus.level if isinstance(stimulus, Light | Flat | Even) else 0.0

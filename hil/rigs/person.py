@@ -11,7 +11,7 @@ from hil.protocols import RigInfo, Shown
 from hil.rigs.refuse import nothing_shown
 from optics_sim.errors import PrivcamError
 from optics_sim.measure import Source
-from optics_sim.stimulus import Dark, Flat, Light, Pattern, Picture, Point, Stimulus
+from optics_sim.stimulus import Dark, Even, Flat, Light, Pattern, Picture, Point, Stimulus
 
 Ask = Callable[[str, float], str]
 """Returns the line that a person answers to a text within so many seconds; PrivcamError where none comes."""
@@ -64,6 +64,8 @@ def instruction(stimulus: Stimulus) -> str:
             return "Cap the lens so that no light gets in"
         case Flat():
             return f"Uncap the lens and show an even field at {100 * stimulus.level:g} % of white"
+        case Even():
+            return f"Take the mask or lens off and light the bare sensor evenly, at {100 * stimulus.level:g} % of the light's full level"
         case Light():
             return "Uncap the lens and " + (f"set the lamp to {100 * stimulus.level:g} %" if stimulus.level else "switch the lamp off")
         case Point():

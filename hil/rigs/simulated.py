@@ -11,7 +11,7 @@ from hil.cameras.world import World
 from hil.protocols import RigInfo, Shown
 from hil.rigs.refuse import nothing_shown
 from optics_sim.errors import PrivcamError
-from optics_sim.stimulus import Dark, Flat, Light, Pattern, Picture, Point, Stimulus, over
+from optics_sim.stimulus import Dark, Even, Flat, Light, Pattern, Picture, Point, Stimulus, over
 
 
 class SimulatedRig:
@@ -43,6 +43,7 @@ class SimulatedRig:
         world = self._world
         scene = self._scene(stimulus)
         world.scene, world.capped, world.light = scene, isinstance(stimulus, Dark), 1.0
+        world.bare = isinstance(stimulus, Even)
         world.point = stimulus if isinstance(stimulus, Point) else None
         self._last = self._state()
         return Shown(rig=self._info, proof="the world was changed")
@@ -56,11 +57,11 @@ class SimulatedRig:
 
     def _state(self) -> tuple[object, ...]:
         world = self._world
-        return world.scene, world.light, world.point, world.capped
+        return world.scene, world.light, world.point, world.capped, world.bare
 
     def _scene(self, stimulus: Stimulus) -> NDArray[np.float64]:
         match stimulus:
-            case Flat() | Light():
+            case Flat() | Even() | Light():
                 return np.full(self._shape, stimulus.level)
             case Pattern():
                 return over(stimulus.radiance(), self._shape)

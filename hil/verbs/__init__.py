@@ -16,6 +16,7 @@ VERBS: dict[str, str] = {
     "snapshot": "hil.verbs.snapshot",
     "capture": "hil.verbs.capture",
     "agent": "hil.verbs.agent",
+    "calibrate": "hil.verbs.calibrate",
     "export": "hil.verbs.export",
     "read-sheet": "hil.verbs.read_sheet",
     "study": "hil.verbs.study",

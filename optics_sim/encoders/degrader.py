@@ -41,16 +41,18 @@ class Degrader(KeptWeights):
                 nn.init.zeros_(parameter)
 
     def forward(self, codes: Tensor, *, generator: torch.Generator | None = None, hard: bool = True) -> Tensor:
-        """Returns codes 0..levels - 1 of readout codes [..., h, w], same shape; hard ones whole, with a gradient straight
-        through; `generator` is not used.
+        """Returns codes 0..levels - 1 of readout codes [..., h, w], same shape: always whole, with a gradient straight through
+        rounding and clipping; `generator` and `hard` are not used.
+
+        A network that trains on soft codes puts the actions between two levels, where the camera's hard ones have nothing.
         """
         frames = codes.reshape(-1, 1, *codes.shape[-2:]) / 128
         features = self.middle(self.down(frames))
         half = self.at_half(_enlarged(features, tuple(-(-side // 2) for side in codes.shape[-2:])))
         changed = frames + self.at_full(_enlarged(half, tuple(codes.shape[-2:])))
-        level = ((changed * 128 + 128) / 255).clamp(0, 1) * (self.spec.levels - 1)
-        whole = level + (level.detach().round() - level.detach()) if hard else level
-        return whole.reshape(codes.shape)
+        level = (changed * 128 + 128) / 255 * (self.spec.levels - 1)
+        whole = level.detach().clamp(0, self.spec.levels - 1).round()
+        return (level + (whole - level.detach())).reshape(codes.shape)
 
 
 def _norm(channels: int) -> nn.Module:
