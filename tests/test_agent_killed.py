@@ -84,13 +84,16 @@ class Watched:
                 self._acts[self._given]()
 
 
-def test_a_session_over_a_bad_line_to_an_agent_that_is_killed_twice_loses_doubles_and_mislabels_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("camera", ["light", pytest.param("simulated", marks=pytest.mark.slow)])
+def test_a_session_over_a_bad_line_to_an_agent_that_is_killed_twice_loses_doubles_and_mislabels_nothing(tmp_path: Path, camera) -> None:
     """200 frames; 3 % of the transfers are cut, 1 % of the frames dropped, and the agent is killed at two random moments."""
     dice = random.Random(5)
     plan = Plan(shots=tuple(Shot(stimulus=one, settings=SHORT, count=count) for one, count in
                             zip([*LEVELS] * 2, [20, 13, 17, 20, 11, 19] * 2, strict=True)))
     (tmp_path / "pi").mkdir()
-    with AgentProcess(simulated_bench(tmp_path / "pi", "drop_probability = 0.01\n")) as agent, BadLine(agent, 7, cut=0.03) as line:
+    behind = (AgentProcess.light(drop=0.01) if camera == "light"
+              else AgentProcess(simulated_bench(tmp_path / "pi", "drop_probability = 0.01\n")))
+    with behind as agent, BadLine(agent, 7, cut=0.03) as line:
         def soon() -> None:
             timers.append(threading.Timer(dice.uniform(0, 0.05), agent.restart))
             timers[-1].start()
@@ -98,7 +101,7 @@ def test_a_session_over_a_bad_line_to_an_agent_that_is_killed_twice_loses_double
         timers: list[threading.Timer] = []
         with Bench.open(remote_bench(tmp_path, line.url)) as bench:
             table = bench.table
-            watched = Table(Watched(table.camera, {dice.randrange(20, 90): soon, dice.randrange(110, 190): soon}), table.rig, table.design)
+            watched = Table(Watched(table.camera, {dice.randrange(20, 90): soon, dice.randrange(110, 160): soon}), table.rig, table.design)
             packed = run_session(plan, watched, tmp_path / "out", clock=lambda: "then", tell=lambda text: None)
             restarts = bench.camera._agent.restarts
         for timer in timers:
