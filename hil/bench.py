@@ -42,19 +42,19 @@ class Bench:
     @classmethod
     @contextmanager
     def open(cls, file: Path, *, pictures: Path = Path(), occasion: int = 0, tell: Tell = lambda text: None,
-             ask: Ask | None = None) -> Iterator[Bench]:
+             ask: Ask | None = None, served: bool = False) -> Iterator[Bench]:
         """Gives the bench of a file, open until the block ends. Paths in it are relative to it.
 
         `pictures` is where stimuli's files lie. `occasion` counts how often a session was opened: a simulated camera's noise is new in
-        each. `ask` asks a person (the terminal where left out), `tell` tells one something. Raises PrivcamError for a wrong file and
-        for what does not open.
+        each. `ask` asks a person (the terminal where left out), `tell` tells one something. `served` is for an agent. Raises
+        PrivcamError for a wrong file and for what does not open.
         """
-        content = kinds.BenchFile.load(file)
+        content = kinds.BenchFile.load(file, served=served)
         folder = file.parent
         with ExitStack() as stack:
             design = None if content.design is None else CameraDesign.load(folder / content.design)
-            camera, world_rig = _camera(content.camera, design, folder, pictures, occasion, stack)
-            rig = world_rig if content.rig is None or content.rig.kind == "simulated" else _rig(content.rig, pictures, tell, ask, stack)
+            camera, its_rig = _camera(content, design, folder, pictures, occasion, stack)
+            rig = its_rig if isinstance(content.rig, kinds.OfItsCamera) else _rig(content.rig, pictures, tell, ask, stack)
             yield cls(camera, rig, _device(content.device, design, folder, stack), design)
 
 
@@ -66,9 +66,10 @@ def even_light(file: Path) -> float | None:
     return content.even_photons_per_px_s
 
 
-def _camera(camera: kinds.Camera, design: CameraDesign | None, folder: Path, pictures: Path, occasion: int,
+def _camera(content: kinds.BenchFile, design: CameraDesign | None, folder: Path, pictures: Path, occasion: int,
             stack: ExitStack) -> tuple[Camera, Rig | None]:
-    """Returns the camera, and, for a simulated one, the rig of its world."""
+    """Returns the camera, and the rig that comes with it: that of a simulated one's world, or of a remote one's agent."""
+    camera = content.camera
     match camera:
         case kinds.SimulatedCamera():
             return _simulated(camera, _needed(design), pictures, occasion)
@@ -86,8 +87,29 @@ def _camera(camera: kinds.Camera, design: CameraDesign | None, folder: Path, pic
             from hil.cameras.v4l2 import V4l2Camera
 
             return stack.enter_context(V4l2Camera(camera.device, **camera.model_dump(exclude={"kind", "device"}))), None
+        case kinds.RemoteCamera():
+            return _remote(camera, content.rig, design, pictures, occasion, stack)
         case _:
             assert_never(camera)
+
+
+def _remote(camera: kinds.RemoteCamera, rig: kinds.Rig, design: CameraDesign | None, pictures: Path, occasion: int,
+            stack: ExitStack) -> tuple[Camera, Rig | None]:
+    from hil.agent.client import RemoteAgent
+    from hil.cameras.remote import RemoteCamera
+    from hil.rigs.remote import RemoteRig
+
+    agent = stack.enter_context(RemoteAgent(camera.url, pictures=pictures, occasion=occasion, patience_s=camera.patience_s))
+    there = agent.opened
+    if design is not None and there.design not in ("", design.digest):
+        raise PrivcamError("the agent's camera is of another design", got=there.design[:12], allowed=design.digest[:12],
+                           todo="give both benches the same design.toml")
+    kind = None if rig is None else rig.kind
+    if (kind is None) != there.replays or (there.camera.source == "simulated" and kind not in (None, "remote")):
+        raise PrivcamError("`rig.kind` does not go with the agent's camera", got=f"{kind or 'no rig'} before {there.camera.name}",
+                           allowed="no rig" if there.replays else "remote" if there.camera.source == "simulated" else "a rig",
+                           todo="a camera sees what is in its own world")
+    return RemoteCamera(agent), RemoteRig(agent) if kind == "remote" else None
 
 
 def _simulated(camera: kinds.SimulatedCamera, design: CameraDesign, pictures: Path, occasion: int) -> tuple[Camera, Rig]:
@@ -110,8 +132,10 @@ def _needed(design: CameraDesign | None) -> CameraDesign:
     return design
 
 
-def _rig(rig: kinds.WiredRig, pictures: Path, tell: Tell, ask: Ask | None, stack: ExitStack) -> Rig:
+def _rig(rig: kinds.WiredRig | None, pictures: Path, tell: Tell, ask: Ask | None, stack: ExitStack) -> Rig | None:
     match rig:
+        case None:
+            return None
         case kinds.PersonRig():
             from hil.rigs.terminal import Terminal
 

@@ -78,11 +78,25 @@ class V4l2Camera(Plain):
     patience_s: float = Field(10.0, gt=0, description="a frame that does not come in this time never does")
 
 
+class RemoteCamera(Plain):
+    """The camera of `privcam agent` on another machine."""
+
+    kind: Literal["remote"]
+    url: str = Field(description="this machine's end of ssh -L, e.g. http://127.0.0.1:8765")
+    patience_s: float = Field(60.0, gt=0, description="for a line that broke, or an agent that is started anew")
+
+
 # --- rigs -----------------------------------------------------------------------------------------
 class SimulatedRig(Plain):
     """Changes the simulated camera's world."""
 
     kind: Literal["simulated"]
+
+
+class RemoteRig(Plain):
+    """The rig of the remote camera's agent."""
+
+    kind: Literal["remote"]
 
 
 class PersonRig(Plain):
@@ -178,8 +192,10 @@ class SerialDevice(Plain):
     source: Claim | None = Field(None, description="what a socket leads to")
 
 
-Camera = SimulatedCamera | ReplayCamera | FolderCamera | V4l2Camera
+Camera = SimulatedCamera | ReplayCamera | FolderCamera | V4l2Camera | RemoteCamera
 WiredRig = PersonRig | ScreenRig | MicroPythonRig | ScpiRig | GcodeRig
+OfItsCamera = SimulatedRig | RemoteRig
+Rig = OfItsCamera | WiredRig | None
 Device = NoDevice | HostDevice | SerialDevice
 
 
@@ -188,31 +204,45 @@ class BenchFile(Plain):
 
     design: str | None = Field(None, description="design.toml of the camera; a simulated camera needs it")
     camera: Camera = Field(discriminator="kind", description="what takes frames")
-    rig: SimulatedRig | WiredRig | None = Field(None, discriminator="kind", description="what shows; none before a camera that replays")
+    rig: Rig = Field(None, discriminator="kind", description="what shows; none before a camera that replays")
     device: Device = Field(NoDevice(), discriminator="kind", description="what encodes")
     even_photons_per_px_s: float | None = Field(None, gt=0, description="photons on a pixel and second of `even` light at level 1, as a "
                                                 "calibrated photodiode measured them; a simulated world knows its own")
 
     @classmethod
-    def load(cls, file: Path) -> Self:
-        """Returns the content of a bench.toml; PrivcamError, with file and key, for a wrong one. Nothing is opened."""
+    def load(cls, file: Path, *, served: bool = False) -> Self:
+        """Returns the content of a bench.toml; PrivcamError, with file and key, for a wrong one. Nothing is opened.
+
+        `served`: the bench is an agent's, whose client may show with a rig of its own.
+        """
         try:
             content = cls.model_validate(toml_of(file))
         except FileNotFoundError:
             raise PrivcamError("no bench file", got=str(file), todo=f"write one: see {PAGE}") from None
         except ValidationError as error:
             raise wrong_field(error, f"{file}: ", PAGE) from None
-        content.check(str(file))
+        content.check(str(file), served=served)
         return content
 
-    def check(self, file: str) -> None:
-        """Raises PrivcamError where camera and rig cannot see each other: their frames would be labelled wrong."""
+    def check(self, file: str, *, served: bool = False) -> None:
+        """Raises PrivcamError where camera and rig cannot see each other: their frames would be labelled wrong.
+
+        What stands at the far end of a remote camera is known when it is opened.
+        """
         camera, rig = self.camera.kind, None if self.rig is None else self.rig.kind
-        allowed = {"simulated": ("simulated",), "replay": (None,), "folder": (None,)}.get(
-            camera, ("person", "screen", "micropython", "scpi", "gcode"))
+        if served and camera == "remote":
+            raise PrivcamError(f"{file}: an agent serves what stands on its own table", got="a remote camera", allowed="any other",
+                               todo="let the client ask that agent")
+        wired = ("person", "screen", "micropython", "scpi", "gcode", *((None,) if served else ()))
+        allowed = {"simulated": ("simulated",), "replay": (None,), "folder": (None,), "remote": ("remote", *wired, None)}.get(camera, wired)
         if rig not in allowed:
             raise PrivcamError(f"{file}: `rig.kind` does not go with `camera.kind`", got=f"{rig} before {camera}",
                                allowed=", ".join(name or "no rig" for name in allowed), todo="a camera sees what is in its own world")
         if camera == "simulated" and self.design is None:
             raise PrivcamError(f"{file}: `design` is missing", got=None, allowed="the path of a design.toml",
                                todo="a simulated camera is made of a design")
+
+
+def replays(camera: Camera) -> bool:
+    """Returns whether a kind of camera gives frames that were taken before."""
+    return isinstance(camera, ReplayCamera | FolderCamera)

@@ -21,7 +21,8 @@ EXIT_PROBLEM, EXIT_MISSING_PACKAGE, EXIT_INTERRUPTED, EXIT_PIPE = 2, 3, 130, 141
 _DISK_SAYS_NO = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT)
 _EXTRA_OF = {
     "torch": "design", "safetensors": "design", "tensorboard": "design", "matplotlib": "design", "tqdm": "design",
-    "onnxruntime": "attack", "gdstk": "masks", "reportlab": "masks", "h5py": "capture",
+    "onnxruntime": "attack", "gdstk": "masks", "reportlab": "masks", "h5py": "capture", "fastapi": "agent",
+    "starlette": "agent", "uvicorn": "agent", "httpx": "remote",
 }
 
 
@@ -70,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
         "privcam", description=f"Cameras that see what happens and cannot see who.\n\nverbs:\n{verbs}",
         epilog="privcam VERB --help says more.", formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("--version", action="version", version=f"privcam {_version()}")
+    parser.add_argument("--version", action="version", version=f"privcam {version()}")
     parser.add_argument("verb", choices=list(VERBS), metavar="VERB", help="one of the verbs above")
     return parser
 
@@ -82,7 +83,8 @@ def _help(name: str) -> str:
         return f"(not usable in this install: {error.name} is missing)"
 
 
-def _version() -> str:
+def version() -> str:
+    """Returns the version of privcam that is installed."""
     try:
         return metadata.version("privcam")
     except metadata.PackageNotFoundError:

@@ -47,6 +47,7 @@ def test_import_contracts_are_kept() -> None:
     "hil.capture_set.writer", "hil.capture_set.packed", "hil.cameras.world", "hil.cameras.replay", "hil.cameras.folder", "hil.cameras.v4l2",
     "optics_sim.shots", "hil.rigs.simulated", "hil.rigs.screen", "hil.rigs.scpi", "hil.rigs.gcode",
     "hil.rigs.micropython", "hil.rigs.person",
+    "hil.verbs.agent", "hil.agent.serve", "hil.bench", "hil.cameras.remote", "hil.rigs.remote",
 ])
 def test_light_modules_never_load_torch(module: str) -> None:
     answer = _python(f"import sys, {module}; raise SystemExit(any(m in sys.modules for m in ('torch', 'matplotlib')))")

@@ -6,8 +6,9 @@ in shows without the frames. The header seals the first line. Deliberately not h
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,11 +69,14 @@ class Entry(Plain):
     seal: str = ""
 
     @classmethod
-    def of(cls, frame: Frame, sha256: str, number: int = 0, session: int = 0) -> Entry:
-        """Returns the line, not sealed, of a frame whose NPY file has the SHA-256 `sha256`."""
-        return cls(number=number, session=session, index=frame.index, timestamp_s=frame.timestamp_s, settings=frame.settings,
-                   temperature_c=frame.temperature_c, stimulus=frame.stimulus, sensor=frame.sensor, source=frame.source,
-                   replayed=frame.replayed, metadata=frame.metadata, sha256=sha256)
+    def of(cls, frame: Frame, sha256: str, number: int = 0, session: int = 0) -> Self:
+        """Returns the line, not sealed, of a frame whose NPY file has the SHA-256 `sha256`; PrivcamError where its metadata are no JSON."""
+        try:
+            return cls(number=number, session=session, index=frame.index, timestamp_s=frame.timestamp_s, settings=frame.settings,
+                       temperature_c=frame.temperature_c, stimulus=frame.stimulus, sensor=frame.sensor, source=frame.source,
+                       replayed=frame.replayed, metadata=json.loads(json.dumps(frame.metadata, allow_nan=False)), sha256=sha256)
+        except (TypeError, ValueError) as error:
+            raise PrivcamError("what a frame says of itself cannot be written down", got=str(error), allowed="finite JSON") from None
 
     def frame(self, raw: NDArray[np.uint16], replayed: bool | None = None) -> Frame:
         """Returns the frame of these pixels [row, column]; `replayed` None: as the line says."""

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
@@ -106,7 +104,8 @@ class CaptureWriter:
         """
         self._check(frame)
         data = npy_bytes(frame.raw)
-        entry = self._entry(frame, hashlib.sha256(data).hexdigest())
+        sha256 = hashlib.sha256(data).hexdigest()
+        entry = Entry.of(frame, number=self._number, session=self._session, sha256=sha256).sealed(self._seal)
         self._sound = False
         self._write_frame(data)
         self._write_line(entry.line())
@@ -134,13 +133,6 @@ class CaptureWriter:
         if frame.index <= self._last_index:
             raise PrivcamError("a frame that came before", got=f"index {frame.index}", allowed=f"above {self._last_index}",
                                todo="give each frame once, in the order the camera took them")
-
-    def _entry(self, frame: Frame, sha256: str) -> Entry:
-        try:
-            plain = replace(frame, metadata=json.loads(json.dumps(frame.metadata, allow_nan=False)))
-            return Entry.of(plain, sha256, self._number, self._session).sealed(self._seal)
-        except (TypeError, ValueError) as error:
-            raise PrivcamError("what a frame says of itself cannot be written down", got=str(error), allowed="finite JSON") from None
 
     def _write_frame(self, data: bytes) -> None:
         target = self.folder / frame_name(self._number)

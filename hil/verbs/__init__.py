@@ -15,6 +15,7 @@ VERBS: dict[str, str] = {
     "table": "hil.verbs.table",
     "snapshot": "hil.verbs.snapshot",
     "capture": "hil.verbs.capture",
+    "agent": "hil.verbs.agent",
     "calibrate": "hil.verbs.calibrate",
     "validate": "hil.verbs.validate",
     "adapt": "hil.verbs.adapt",
