@@ -219,7 +219,7 @@ class TestScreenRig(RigContract):
                         lambda: setattr(screens[0], "gone", True))
 
 
-@pytest.mark.parametrize("spoil", [{"sha256": "0" * 64}, {"visible": False}, {"full": False}, {"width": 9}, {"number": 99}])
+@pytest.mark.parametrize("spoil", [{"sha256": "0" * 64}, {"visible": False}, {"full": False}, {"width": 0}, {"number": 99}])
 def test_a_screen_that_shows_something_else_is_found_out(screen, spoil: dict[str, object]) -> None:
     rig, screens = screen
     rig.show(CHECKS)
@@ -230,6 +230,17 @@ def test_a_screen_that_shows_something_else_is_found_out(screen, spoil: dict[str
         rig.show(Flat(level=0.1))
     with pytest.raises(PrivcamError, match="nothing is shown"):
         rig.confirm()
+
+
+def test_a_window_that_grew_is_painted_anew_and_what_it_showed_is_not_confirmed(screen) -> None:
+    rig, screens = screen
+    rig.show(CHECKS)
+    screens[0].spoil = {"width": 9}
+    with pytest.raises(PrivcamError, match=r"got: .*width.*9"):
+        rig.confirm()
+    rig.show(CHECKS)
+    assert screens[0].pixels.shape == (6, 9, 4)
+    rig.confirm()
 
 
 def test_pixels_are_display_codes_of_the_light(screen) -> None:
@@ -265,6 +276,7 @@ def test_a_real_browser_paints_what_was_meant(tmp_path: Path) -> None:
     """Chromium without a screen: the page's own hash of its canvas is the one computed here."""
     with ScreenRig(browser=HEADLESS, windowed=True, settle_s=0, paint_s=60) as rig:
         assert rig.info.source == "emulated"
+        rig.show(Flat(level=0.3))  # by then a window that has just come up has its size
         proofs = {rig.show(stimulus).proof for stimulus in (CHECKS, Flat(level=0.3), CHECKS)}
         rig.confirm()
         assert len(proofs) == 2

@@ -13,7 +13,7 @@ import subprocess
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -34,6 +34,7 @@ from optics_sim.stimulus import Flat, Kind, Pattern, Picture, Stimulus, over
 SHOWS: tuple[Kind, ...] = ("flat", "pattern", "picture")
 KIOSK = ("chromium", "--kiosk", "--no-first-run", "--no-default-browser-check", "--disable-session-crashed-bubble", "--disable-translate")
 _GOODBYE_S = 5.0
+_SIZES = 3  # that a window may have while one stimulus is painted
 
 
 class ScreenRig:
@@ -97,39 +98,43 @@ class ScreenRig:
         if (refused := self.refusal(stimulus)) is not None:
             raise refused
         size = self._size()
+        for _ in range(_SIZES):
+            expected, png = self._picture(stimulus, size)
+            told = self._told(png)
+            rows, columns = told.get("height"), told.get("width")
+            if (rows, columns) == size or not (isinstance(rows, int) and isinstance(columns, int) and rows > 0 < columns):
+                break
+            size = (rows, columns)  # a window that has just come up may grow once more
+        _compare(told, expected)
+        self._last = expected
+        self._sleep(self._settle_s)
+        return Shown(rig=self._info, proof=f"the page painted {expected['sha256']}")
+
+    def _picture(self, stimulus: Stimulus, size: tuple[int, int]) -> tuple[dict[str, Any], bytes]:
+        """Returns what the page is to tell of a stimulus, and the PNG to paint."""
         grey = encode_uint8(self._radiance(stimulus, size))
         rgba = np.dstack([grey, grey, grey, np.full_like(grey, 255)])
         expected = {"sha256": hashlib.sha256(rgba.tobytes()).hexdigest(), "height": size[0], "width": size[1], "visible": True}
-        self._last = expected | ({} if self._windowed else {"full": True})
-        try:
-            self._look(_png(rgba))
-        except PrivcamError:
-            self._last = None
-            raise
-        self._sleep(self._settle_s)
-        return Shown(rig=self._info, proof=f"the page painted {expected['sha256']}")
+        return expected | ({} if self._windowed else {"full": True}), _png(rgba)
 
     def confirm(self) -> None:
         """Raises PrivcamError where the page is gone, hidden, or shows other pixels."""
         if self._last is None:
             raise nothing_shown()
         try:
-            self._look(None)
+            _compare(self._told(None), self._last)
         except PrivcamError:
             self._last = None
             raise
 
-    def _look(self, png: bytes | None) -> None:
+    def _told(self, png: bytes | None) -> dict[str, Any]:
+        """Returns what the page tells after painting a PNG, or of what is there; PrivcamError where it does not answer."""
         server = self._open()
         told = server.wait_told(server.order(png), self._paint_s)
         if not told:
             raise PrivcamError("the screen does not answer", got=f"nothing within {self._paint_s:g} s",
                                todo="look whether the browser still runs and its window is in front; run the same command again")
-        expected = self._last or {}
-        wrong = {name: told.get(name) for name, value in expected.items() if told.get(name) != value}
-        if wrong:
-            raise PrivcamError("the screen does not show what it should", got=wrong, allowed={name: expected[name] for name in wrong},
-                               todo="leave its window in front, over the whole screen, and its zoom at 100 %")
+        return told
 
     def _radiance(self, stimulus: Stimulus, size: tuple[int, int] | None) -> NDArray[np.float64]:
         match stimulus:
@@ -163,6 +168,14 @@ class ScreenRig:
         except OSError as error:
             raise PrivcamError("the browser does not start", got=error, todo="name another in bench.toml (browser = [...])") from None
         stack.callback(_end, process)
+
+
+def _compare(told: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
+    """Raises PrivcamError where the page tells of something else than what it should show."""
+    wrong = {name: told.get(name) for name, value in expected.items() if told.get(name) != value}
+    if wrong:
+        raise PrivcamError("the screen does not show what it should", got=wrong, allowed={name: expected[name] for name in wrong},
+                           todo="leave its window in front, over the whole screen, and its zoom at 100 %")
 
 
 def _png(rgba: NDArray[np.uint8]) -> bytes:
