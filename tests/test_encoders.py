@@ -200,3 +200,13 @@ def test_a_camera_learns_its_encoder(design):
     learned = camera.to_design("learned")
     assert learned.encoder != start.encoder and learned.parent == start.digest
     assert PrivacyCamera(learned)(scene_clips(), generator=generator()).equal(camera(scene_clips(), generator=generator()))
+
+
+def test_a_degrader_trains_on_the_whole_codes_that_it_sends() -> None:
+    encoder = Degrader(DegraderEncoder(width=4, blocks=1))
+    frames = torch.tensor([[[-200.0, -128.0, -3.0, 99.0, 127.0, 300.0] * 4] * 24]).requires_grad_()
+    soft = encoder(frames, hard=False)
+    assert torch.equal(soft.detach(), encoder(frames).detach()) and torch.allclose(soft, soft.round(), atol=1e-4)
+    assert soft.min() > -1e-4 and soft.max() < 15 + 1e-4
+    soft.sum().backward()
+    assert (frames.grad > 0).all()  # through the rounding, and through the clip
