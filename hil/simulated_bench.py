@@ -16,7 +16,7 @@ from optics_sim.design import CameraDesign, LenslessOptics, write_atomically
 from optics_sim.errors import PrivcamError
 
 BENCH = "bench.toml"
-SHIFT_PX, TURN_RAD, TOO_FAR = (1.0, 2.0), (0.03, 0.06), (1.02, 1.05)  # code pixels along each axis; either way; of the distance
+SHIFT_PX, TURN_RAD, TOO_FAR = (2.5, 4.0), (0.1, 0.15), (1.06, 1.12)  # code pixels along each axis; either way; of the distance
 GAIN, READ_NOISE = (0.9, 1.1), (1.0, 1.3)  # of the design's
 RIG_ZERO_M, RIG_DISTANCE_M, RIG_ROLL_RAD = 1e-3, 4e-3, 0.02
 

@@ -86,7 +86,8 @@ def write_validation(out: Path, found: Validated, record: Run) -> Path:
     for table in tables:
         page.section(table[2]).table(*table)
     _pictures(page, out, found)
-    page.section("Controls", "An attack that cannot break a clear camera proves nothing; one that breaks a capped camera cheats.")
+    page.section("Controls", "An attack that cannot break a clear camera proves nothing; one that breaks a capped camera cheats."
+                 + ("" if controls else " Those of the run stand on the run's own page."))
     for table in controls:
         page.table(*table)
     return page.section("Everything").measures(found.measures).write(out / "validation.html")
