@@ -75,6 +75,11 @@ def modules(world: World) -> dict[str, ModuleType]:
     return {"libcamera": libcamera, "picamera2": picamera2}
 
 
+def unfit():
+    """Fails as Picamera2 does over a numpy that its extension modules were not built with."""
+    raise ValueError("numpy.dtype size changed, may indicate binary incompatibility")
+
+
 def _old(world: World) -> bool:
     return world.version == "0.3.12"
 
@@ -160,8 +165,8 @@ class OlderPicamera2:
     @property
     def camera_controls(self) -> dict:
         rows = self.configured["raw"]["size"][1] if self.configured else self.world.modes[0][0]
-        found = {"ExposureTime": (LINE_US, self.world.longest_us, 20_000), "AnalogueGain": (1.0, 16.0, 1.0), "AeEnable": (False, True, True),
-                 "FrameDurationLimits": (rows * LINE_US, 20_000_000, 33_333), "Brightness": (-1.0, 1.0, 0.0)}
+        found = {"ExposureTime": (LINE_US, self.world.longest_us, 20_000), "AnalogueGain": (1.0, 16.0, 1.0),
+                 "AeEnable": (False, True, True), "FrameDurationLimits": (rows * LINE_US, 20_000_000, 33_333), "Brightness": (-1.0, 1.0, 0.0)}
         if not self.world.mono:
             found |= {"AwbEnable": (False, True, True), "ColourGains": (0.0, 32.0, 1.0)}
         if not _old(self.world):
@@ -319,7 +324,8 @@ class OlderPicamera2:
         black = (self.world.black_16 or 4096) / 2 ** (16 - self.bits)
         noise = self.world.rng.normal(0, 1.5, shape)
         scale = 2.0 ** (self.bits - 12)
-        return np.clip(np.rint(black + (rate * exposure * self.world.light_dn_per_s + noise) * scale), 0, 2**self.bits - 1).astype(np.uint16)
+        seen = np.rint(black + (rate * exposure * self.world.light_dn_per_s + noise) * scale)
+        return np.clip(seen, 0, 2**self.bits - 1).astype(np.uint16)
 
     def _bytes(self, raw: np.ndarray) -> np.ndarray:
         given = self.configured["raw"]

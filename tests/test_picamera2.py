@@ -41,7 +41,7 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[[World], World]:
 
 def camera(world: World, **said) -> Picamera2Camera:
     rows, columns, bits = world.modes[0]
-    default = {"sensor": "imx477", "shape": (rows, columns), "bit_depth": bits, "patience_s": 0.3, "clock": world.clock}
+    default = {"sensor": "imx477", "shape": (rows, columns), "bit_depth": bits, "patience_s": 5.0, "clock": world.clock}
     return Picamera2Camera(**(default | said))
 
 
@@ -223,9 +223,9 @@ def test_automatic_exposure_and_white_balance_are_off(install) -> None:
             assert len({frame.settings for frame in made.capture(LONG, 10)}) == 1
 
 
-@pytest.mark.parametrize("impossible", [CaptureSettings(exposure_s=1e-5), CaptureSettings(exposure_s=11),
-                                        CaptureSettings(exposure_s=0.01, analogue_gain=17), CaptureSettings(exposure_s=0.01, analogue_gain=0.5)])
-def test_settings_beyond_the_camera_are_refused(install, impossible: CaptureSettings) -> None:
+@pytest.mark.parametrize(("exposure_s", "gain"), [(1e-5, 1), (11, 1), (0.01, 17), (0.01, 0.5)])
+def test_settings_beyond_the_camera_are_refused(install, exposure_s: float, gain: float) -> None:
+    impossible = CaptureSettings(exposure_s=exposure_s, analogue_gain=gain)
     with opened(install(World())) as made, pytest.raises(PrivcamError, match="cannot do this"):
         next(made.capture(impossible, 1))
 
@@ -251,6 +251,7 @@ def test_the_stand_in_stalls_when_requests_are_held(install) -> None:
     """The control of the test above."""
     world = install(World())
     with opened(world) as made:
+        made._patience_s = 0.1  # of frames; the other steps keep theirs
         stream = made._running().stream
         held = []
         for _ in range(4):
@@ -265,14 +266,15 @@ def test_the_stand_in_stalls_when_requests_are_held(install) -> None:
 @pytest.mark.parametrize("version", GENERATIONS)
 def test_a_camera_that_freezes_is_told_of_and_closes(install, version: str) -> None:
     world = install(World(version=version))
-    with opened(world, patience_s=0.1) as made:
+    with opened(world) as made:
+        made._patience_s = 0.1  # of frames; the other steps keep theirs
         frames = made.capture(SHORT, 5)
         before = next(frames)
         world.frozen = True
         began = time.monotonic()
         with pytest.raises(PrivcamError, match=r"no frame comes.*cable"):
             next(frames)
-        assert time.monotonic() - began < 2
+        assert time.monotonic() - began < 5
         with pytest.raises(PrivcamError, match="no frame comes"):
             list(made.capture(LONG, 1))
         world.frozen = False
@@ -286,14 +288,14 @@ def test_a_camera_that_freezes_is_told_of_and_closes(install, version: str) -> N
 @pytest.mark.parametrize("version", GENERATIONS)
 def test_a_camera_that_is_frozen_from_the_start_does_not_open(install, version: str) -> None:
     world = install(World(version=version, frozen=True))
-    with pytest.raises(PrivcamError, match="no frame comes"), camera(world, patience_s=0.1):
+    with pytest.raises(PrivcamError, match="no frame comes"), camera(world, patience_s=1):
         pass
     assert world.opened == world.held == 0
 
 
 def test_a_camera_that_does_not_close_is_told_of(install) -> None:
     world = install(World(closes=False))
-    with pytest.raises(PrivcamError, match="does not close"), camera(world):
+    with pytest.raises(PrivcamError, match="does not close"), camera(world, patience_s=1):
         pass
 
 
@@ -368,7 +370,7 @@ def test_absent_cameras_modes_and_programs_are_told_of(install, monkeypatch) -> 
         pass
     for shape, bits in (((48, 80), 12), ((12, 20), 12)):
         world = install(World())
-        with pytest.raises(PrivcamError, match="no such mode|another bit depth"), camera(world, shape=shape, bit_depth=bits):
+        with pytest.raises(PrivcamError, match=r"no such mode|another bit depth"), camera(world, shape=shape, bit_depth=bits):
             pass
         assert world.opened == 0
     monkeypatch.setitem(sys.modules, "picamera2", None)
@@ -456,7 +458,7 @@ def test_versions_are_read_where_a_raspberry_pi_has_them(tmp_path: Path, monkeyp
 def test_a_bench_file_opens_it(install, tmp_path: Path) -> None:
     world = install(World(sleep=time.sleep))
     (tmp_path / "bench.toml").write_text(
-        '[camera]\nkind = "picamera2"\nsensor = "imx477"\nshape = [24, 40]\nbit_depth = 12\npatience_s = 2\n[rig]\nkind = "person"\n')
+        '[camera]\nkind = "picamera2"\nsensor = "imx477"\nshape = [24, 40]\nbit_depth = 12\n[rig]\nkind = "person"\n')
     with Bench.open(tmp_path / "bench.toml", ask=lambda *words: "") as bench:
         (frame,) = bench.camera.capture(SHORT, 1)
         assert frame.source == "emulated" and bench.camera.info.shape == (24, 40)

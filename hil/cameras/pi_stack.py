@@ -36,10 +36,18 @@ def picamera2() -> ModuleType:
 
 def versions(root: Path = ROOT) -> dict[str, str]:
     """Returns the versions of all that a frame passes through, those that can be found."""
-    found = {"picamera2": _distribution(), "libcamera": _libcamera(), "kernel": f"{platform.release()} {platform.version()}",
+    found = {"picamera2": picamera2_version(), "libcamera": _libcamera(), "kernel": f"{platform.release()} {platform.version()}",
              "system": _system(root), "board": board(root), "bootloader": _bootloader(root), "firmware": _firmware(),
              "python": platform.python_version()}
     return {name: value for name, value in found.items() if value}
+
+
+def picamera2_version() -> str:
+    """Returns the version of Picamera2 that is installed, "" where none is."""
+    try:
+        return metadata.version("picamera2")
+    except metadata.PackageNotFoundError:
+        return ""
 
 
 def board(root: Path = ROOT) -> str:
@@ -69,13 +77,6 @@ def free_memory(root: Path = ROOT) -> dict[str, int]:
     fields = {"MemAvailable:": "free", "CmaFree:": "cma"}
     lines = [line.split() for line in _text(root / "proc" / "meminfo").splitlines()]
     return {fields[line[0]]: int(line[1]) // 1024 for line in lines if len(line) > 1 and line[0] in fields and line[1].isdecimal()}
-
-
-def _distribution() -> str:
-    try:
-        return metadata.version("picamera2")
-    except metadata.PackageNotFoundError:
-        return ""
 
 
 def _libcamera() -> str:
