@@ -166,7 +166,7 @@ class OlderPicamera2:
     def camera_controls(self) -> dict:
         rows = self.configured["raw"]["size"][1] if self.configured else self.world.modes[0][0]
         found = {"ExposureTime": (LINE_US, self.world.longest_us, 20_000), "AnalogueGain": (1.0, 16.0, 1.0),
-                 "AeEnable": (False, True, True), "FrameDurationLimits": (rows * LINE_US, 20_000_000, 33_333), "Brightness": (-1.0, 1.0, 0.0)}
+                 "AeEnable": (False, True, True), "FrameDurationLimits": (rows * LINE_US, 20_000_000, 33_333)}
         if not self.world.mono:
             found |= {"AwbEnable": (False, True, True), "ColourGains": (0.0, 32.0, 1.0)}
         if not _old(self.world):
