@@ -239,8 +239,7 @@ class OlderPicamera2:
 
     def capture_request(self, wait=None, signal_function=None) -> Job:
         assert wait is False and signal_function is not None, "Picamera2 would wait for ever"
-        for _ in range(self.world.idle_frames):
-            self._step()
+        self.pass_frames(self.world.idle_frames)
         job = Job(signal_function)
         self._job_list.append(job)
         for _ in range(200):  # a queue that is stalled gives none in any time
@@ -249,6 +248,12 @@ class OlderPicamera2:
                 break
         self._process()
         return job
+
+    def pass_frames(self, count: int) -> None:
+        """Time that passes while nobody asks: what was asked before is answered."""
+        for _ in range(count):
+            self._step()
+            self._process()
 
     def _process(self) -> None:
         while self._job_list and self.kept:
@@ -269,7 +274,7 @@ class OlderPicamera2:
         if "AnalogueGain" in controls and by_hand:
             later(world.gain_delay, "gain", controls["AnalogueGain"])
         if "ColourGains" in controls:
-            later(world.colour_delay, "colour_gains", tuple(controls["ColourGains"]))
+            self._plan.setdefault(frame + world.colour_delay, []).append(("colour_gains", tuple(controls["ColourGains"])))
         if "FrameDurationLimits" in controls:
             later(world.exposure_delay, "longest_frame_us", controls["FrameDurationLimits"][1])
 

@@ -9,6 +9,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import Empty
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -155,7 +157,7 @@ def test_an_unknown_sensor_needs_its_black_level(install) -> None:
 
 # --- settings -------------------------------------------------------------------------------------
 @pytest.mark.parametrize("version", GENERATIONS)
-@pytest.mark.parametrize("delays", [(2, 2, 2), (2, 4, 2), (4, 2, 2), (2, 2, 6)])
+@pytest.mark.parametrize("delays", [(2, 2, 2), (2, 4, 2), (4, 2, 2), (2, 2, 15)])
 def test_no_frame_has_anything_old(install, version: str, delays: tuple[int, int, int]) -> None:
     """Exposure, gain and colour gains reach the sensor in different frames: a frame with one of them new and another old is let go."""
     exposure, gain, colour = delays
@@ -185,7 +187,7 @@ def test_a_step_that_metadata_cannot_show_is_waited_for(install) -> None:
 
 
 def test_long_exposures_are_not_waited_for(install) -> None:
-    world = install(World(light_dn_per_s=100))
+    world = install(World(light_dn_per_s=100, colour_delay=0))
     with opened(world) as made:
         list(made.capture(SHORT, 1))
         starts, frames = world.starts, world.frame
@@ -278,6 +280,8 @@ def test_a_camera_that_freezes_is_told_of_and_closes(install, version: str) -> N
         with pytest.raises(PrivcamError, match="no frame comes"):
             list(made.capture(LONG, 1))
         world.frozen = False
+        made._running().stream._camera.pass_frames(3)
+        assert world.held == 0, "what was given up took a request when it came after all"
         starts = world.starts
         after = list(made.capture(SHORT, 3))
         assert world.starts == starts + 1, "it was started anew"
@@ -297,6 +301,23 @@ def test_a_camera_that_does_not_close_is_told_of(install) -> None:
     world = install(World(closes=False))
     with pytest.raises(PrivcamError, match="does not close"), camera(world, patience_s=1):
         pass
+
+
+@pytest.mark.parametrize("version", GENERATIONS)
+def test_who_ends_the_program_while_it_waits_leaves_a_camera_that_closes(install, monkeypatch, version: str) -> None:
+    world = install(World(version=version))
+    with opened(world) as made:
+        world.frozen = True
+        monkeypatch.setattr(pi_stream, "Queue", lambda: SimpleNamespace(put=print, get=interrupted))
+        with pytest.raises(KeyboardInterrupt):
+            made._running().stream.next(1)
+        monkeypatch.undo()
+
+
+def interrupted(timeout: float) -> None:
+    if timeout == 1:
+        raise KeyboardInterrupt
+    raise Empty
 
 
 def test_a_request_that_comes_while_it_is_given_up_goes_back(install, monkeypatch) -> None:

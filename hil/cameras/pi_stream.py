@@ -87,7 +87,6 @@ class PiStream:
 
     def start(self, controls: dict[str, Any]) -> None:
         """Returns when the camera runs with these controls, anew where it ran before: they hold from its first frame."""
-        self._cancel()
         camera = self._camera
         within(camera.stop, self._patience_s, "the camera does not stop")
         try:
@@ -103,13 +102,13 @@ class PiStream:
     def next(self, patience_s: float) -> Taken:
         """Returns the next request that the camera completes; PrivcamError where none comes in time."""
         arrived: Queue[Any] = Queue()
-        self._camera.capture_request(wait=False, signal_function=arrived.put)
         try:
+            self._camera.capture_request(wait=False, signal_function=arrived.put)
             job = arrived.get(timeout=patience_s)
-        except Empty:
-            self._cancel()
-            with suppress(Empty):  # it came meanwhile: it goes back, or the next ones stall
-                arrived.get(timeout=_GRACE_S).get_result().release()
+        except BaseException as error:  # whoever ends the program ends this wait too
+            self._give_up(arrived)
+            if not isinstance(error, Empty):
+                raise
             raise PrivcamError("no frame comes from the camera", got=f"nothing for {patience_s:g} s",
                                todo="look after its cable; a sensor that waits for a trigger gives none") from None
         request = job.get_result()
@@ -120,17 +119,18 @@ class PiStream:
 
     def close(self) -> None:
         """Closes the camera; PrivcamError where it does not let go."""
-        self._cancel()
         _closed(self._camera, self._patience_s)
 
-    def _cancel(self) -> None:
-        """Takes back what was asked and has not come: Picamera2 stops and closes only after it."""
+    def _give_up(self, arrived: Queue[Any]) -> None:
+        """Takes back what was asked and has not come: Picamera2 stops and closes only after it, and it would keep a request."""
         cancel = getattr(self._camera, "cancel_all_and_flush", None)
         if cancel is not None:
             cancel()
-            return
-        with self._camera.lock:  # 0.3.12 has no word for it
-            self._camera._job_list.clear()
+        else:  # 0.3.12 has no word for it
+            with self._camera.lock:
+                self._camera._job_list.clear()
+        with suppress(Empty):  # it came meanwhile: it goes back, or the next ones stall
+            arrived.get(timeout=_GRACE_S).get_result().release()
 
     def _configured(self, mode: Mode, model: str, camera_id: str) -> Given:
         camera, (rows, columns) = self._camera, mode.shape
