@@ -273,7 +273,7 @@ class OlderPicamera2:
             later(world.exposure_delay, "exposure_us", controls["ExposureTime"])
         if "AnalogueGain" in controls and by_hand:
             later(world.gain_delay, "gain", controls["AnalogueGain"])
-        if "ColourGains" in controls:
+        if "ColourGains" in controls and controls.get("AwbEnable") is False:
             self._plan.setdefault(frame + world.colour_delay, []).append(("colour_gains", tuple(controls["ColourGains"])))
         if "FrameDurationLimits" in controls:
             later(world.exposure_delay, "longest_frame_us", controls["FrameDurationLimits"][1])

@@ -17,6 +17,7 @@ import pytest
 from camera_contract import CameraBench, CameraContract
 from fake_picamera2 import World, modules
 
+from hil.agent.wire import frame_bytes, read_frame
 from hil.bench import Bench
 from hil.cameras import pi_stack, pi_stream
 from hil.cameras.pi_stream import within
@@ -394,6 +395,9 @@ def test_absent_cameras_modes_and_programs_are_told_of(install, monkeypatch) -> 
         with pytest.raises(PrivcamError, match=r"no such mode|another bit depth"), camera(world, shape=shape, bit_depth=bits):
             pass
         assert world.opened == 0
+    world = install(World(pisp=True))  # its words would not tell ten bits from twelve
+    with pytest.raises(PrivcamError, match=r"no such mode.*10 bits.*12 bits"), camera(world, shape=(12, 20)):
+        pass
     monkeypatch.setitem(sys.modules, "picamera2", None)
     with pytest.raises(PrivcamError, match=r"needs Picamera2.*apt install"), camera(World()):
         pass
@@ -448,6 +452,7 @@ def test_versions_and_metadata_are_stored_with_every_frame(install, tmp_path: Pa
         for frame in made.capture(LONG, 2):
             assert frame.temperature_c == 31.0
             writer.add(frame)
+        made_shape = made.info.shape
         stored: CaptureSet = writer.close()
     assert not stored.damage()
     said = stored.frame(stored.entries[0]).metadata["picamera2"]
@@ -455,6 +460,9 @@ def test_versions_and_metadata_are_stored_with_every_frame(install, tmp_path: Pa
     assert said["model"] == "imx477" and said["metadata"]["ExposureTime"] == 7980
     assert said["metadata"]["Lux"] == "inf" and said["metadata"]["PispStatsOutput"] == "1000 bytes"
     json.dumps(said, allow_nan=False)
+    head, raw = read_frame(frame_bytes(frame, boot="", capture=0, place=0, confirmed=False), made_shape)
+    assert head.entry.metadata["picamera2"] == said | {"metadata": frame.metadata["picamera2"]["metadata"]}, "as an agent sends it"
+    np.testing.assert_array_equal(raw, frame.raw)
 
 
 def test_versions_are_read_where_a_raspberry_pi_has_them(tmp_path: Path, monkeypatch) -> None:

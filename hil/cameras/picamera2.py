@@ -59,7 +59,7 @@ class Picamera2Camera:
     """A camera of a Raspberry Pi; use in a `with`, which starts it and takes a first frame.
 
     `sensor` is its name as libcamera has it, without `_wide` or `_noir`; `shape` (rows, columns) and `bit_depth` name one of its modes.
-    `bit_depth` 16 keeps the Raspberry Pi 5's words as they are. `packed` halves what a Raspberry Pi 4 moves. `hflip` and `vflip` ask
+    `bit_depth` 16 keeps the Raspberry Pi 5's words as they are. `packed` lets a Raspberry Pi 4 move fewer bytes. `hflip` and `vflip` ask
     the sensor to read out the other way. The black level is that of the camera's tuning file where `black_level_dn` is None.
     `source` says what frames are where this is no Raspberry Pi. No step takes longer than `patience_s`, and a frame no longer than that
     and some exposures. `clock` gives nanoseconds of the clock that libcamera stamps frames by.
