@@ -87,6 +87,10 @@ def _camera(content: kinds.BenchFile, design: CameraDesign | None, folder: Path,
             from hil.cameras.v4l2 import V4l2Camera
 
             return stack.enter_context(V4l2Camera(camera.device, **camera.model_dump(exclude={"kind", "device"}))), None
+        case kinds.PiCamera():
+            from hil.cameras.picamera2 import Picamera2Camera
+
+            return stack.enter_context(Picamera2Camera(**camera.model_dump(exclude={"kind"}))), None
         case kinds.RemoteCamera():
             return _remote(camera, content.rig, design, pictures, occasion, stack)
         case _:

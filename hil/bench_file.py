@@ -78,6 +78,24 @@ class V4l2Camera(Plain):
     patience_s: float = Field(10.0, gt=0, description="a frame that does not come in this time never does")
 
 
+class PiCamera(Plain):
+    """The camera of the Raspberry Pi that this is (docs/pi-setup.md)."""
+
+    kind: Literal["picamera2"]
+    sensor: str = Field(description="imx219, imx296, imx477, imx708, ov9281, as libcamera names it, without _wide or _noir")
+    shape: Shape = Field(description="rows, columns of one of its modes")
+    bit_depth: int = Field(ge=8, le=16, description="of that mode; 16 keeps a Raspberry Pi 5's words as they are")
+    number: int = Field(0, ge=0, description="of the camera, as rpicam-hello --list-cameras counts")
+    packed: bool = Field(False, description="pack pixels on the way into memory; not on a Raspberry Pi 5, which would compress them")
+    hflip: bool = Field(False, description="read columns out from the other side")
+    vflip: bool = Field(False, description="read rows out from the other end")
+    colour_gains: tuple[float, float] = Field((1.0, 1.0), description="of red and blue; raw numbers do not feel them")
+    black_level_dn: float | None = Field(None, ge=0, description="raw value of no light; otherwise the tuning file's")
+    remosaiced: bool = Field(False, description="take an imx708's full mode, whose pixels the sensor computes from others")
+    source: Claim | None = Field(None, description="what its frames are where this is no Raspberry Pi")
+    patience_s: float = Field(10.0, gt=0, description="for each step; for a frame, and some exposures")
+
+
 class RemoteCamera(Plain):
     """The camera of `privcam agent` on another machine."""
 
@@ -192,7 +210,7 @@ class SerialDevice(Plain):
     source: Claim | None = Field(None, description="what a socket leads to")
 
 
-Camera = SimulatedCamera | ReplayCamera | FolderCamera | V4l2Camera | RemoteCamera
+Camera = SimulatedCamera | ReplayCamera | FolderCamera | V4l2Camera | PiCamera | RemoteCamera
 WiredRig = PersonRig | ScreenRig | MicroPythonRig | ScpiRig | GcodeRig
 OfItsCamera = SimulatedRig | RemoteRig
 Rig = OfItsCamera | WiredRig | None

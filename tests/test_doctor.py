@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from hil.verbs import doctor
+from hil.verbs import doctor, doctor_pi
 
 ROOT = Path(__file__).parents[1]
 BLOCKED = """
@@ -45,7 +45,7 @@ def test_text_has_every_part_with_purpose_and_remedy() -> None:
         assert part.found or part.remedy in text
     names = {part.name for part in parts}
     assert {"python", "core", "torch", "onnxruntime", "picamera2 and libcamera", "serial ports", "arm-none-eabi-gcc",
-            "qemu-system-arm", "real data", "C++ compiler", "ai-edge-litert", "tflite-runtime"} <= names
+            "qemu-system-arm", "real data", "C++ compiler", "Pi camera", "memory for frames", "ai-edge-litert", "tflite-runtime"} <= names
 
 
 def test_abilities_name_known_parts() -> None:
@@ -95,3 +95,32 @@ def test_bfloat16_is_found_in_the_processors_flags(
     monkeypatch.setattr(doctor, "CPUINFO", tmp_path / "cpuinfo")
     part = next(part for part in doctor.inspect_machine() if part.name == "bfloat16 on the CPU")
     assert part.found == found and "float32" in part.remedy
+
+
+def _doctor_on(tmp_path: Path, world: str) -> dict[str, dict]:
+    """The parts as a doctor names them who finds the stand-in for Picamera2 installed."""
+    for name in ("picamera2", "libcamera"):
+        (tmp_path / f"{name}.py").write_text(f"import fake_picamera2\nglobals().update(vars(fake_picamera2.modules({world})[{name!r}]))\n")
+    answer = subprocess.run([sys.executable, "-c", BLOCKED, "doctor", "--json"], capture_output=True, text=True, check=True, timeout=120,
+                            env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, (tmp_path, ROOT, ROOT / "tests")))})
+    return {part["name"]: part for part in json.loads(answer.stdout)["parts"]}
+
+
+def test_a_pi_s_camera_is_named_with_its_versions(tmp_path: Path) -> None:
+    found = _doctor_on(tmp_path, "fake_picamera2.World(model='imx708_wide')")["Pi camera"]["found"]
+    assert "0: imx708_wide (/base/soc" in found and "libcamera v0.7.1" in found and "kernel" in found
+
+
+def test_a_pi_without_its_camera_and_with_another_numpy_is_told_what_to_do(tmp_path: Path) -> None:
+    part = _doctor_on(tmp_path, "fake_picamera2.World(model='')")["Pi camera"]
+    assert part["found"] is None and "cable" in part["remedy"] and "libcamera v0.7.1" in part["remedy"]
+    part = _doctor_on(tmp_path, "fake_picamera2.unfit()")["Pi camera"]
+    assert part["found"] is None and "numpy<2" in part["remedy"] and "docs/pi-setup.md" in part["remedy"]
+
+
+def test_too_little_memory_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_pi.pi_stack, "free_memory", lambda: {"free": 2000, "cma": 300})
+    assert doctor_pi._memory().found == "2000 MiB free, 300 MiB of it kept for cameras"
+    monkeypatch.setattr(doctor_pi.pi_stack, "free_memory", lambda: {"free": 200})
+    part = doctor_pi._memory()
+    assert part.found is None and "512 MiB" in part.remedy and "200 MiB free" in part.remedy

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from hil.cameras.raw_formats import whole_pixels
 from hil.cameras.replay import check_count
 from optics_sim.errors import PrivcamError
 from optics_sim.frame import CameraInfo, CaptureSettings, Frame
@@ -159,13 +160,7 @@ class V4l2Camera:
 
 def pixels(data: bytes, pixel_format: str, shape: tuple[int, int], row_bytes: int) -> NDArray[np.uint16]:
     """Returns raw DN [row, column] of a buffer whose rows are `row_bytes` long, padding included; PrivcamError for too few bytes."""
-    form = FORMATS[pixel_format]
-    rows, columns = shape
-    if row_bytes < columns * form.bytes or len(data) < rows * row_bytes:
-        raise PrivcamError("a frame that was cut", got=f"{len(data)} bytes, rows of {row_bytes}",
-                           allowed=f"{rows} rows of {columns * form.bytes}")
-    lines = np.frombuffer(data, np.uint8, rows * row_bytes).reshape(rows, row_bytes)[:, : columns * form.bytes]
-    return np.ascontiguousarray(lines).view("<u2" if form.bytes == 2 else np.uint8).astype(np.uint16)
+    return whole_pixels(np.frombuffer(data, np.uint8), shape, row_bytes, FORMATS[pixel_format].bytes)
 
 
 def _linuxpy() -> ModuleType:

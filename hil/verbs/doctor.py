@@ -6,7 +6,6 @@ It looks and changes nothing; every part is optional except the core. Works with
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import json
 import os
 import platform
@@ -19,20 +18,12 @@ from dataclasses import asdict, dataclass
 from importlib import metadata
 from pathlib import Path
 
+from hil.verbs.doctor_pi import PI_LOOKS, Part
+
 HELP = "say what this machine can do and what each missing part would need"
 OLDEST_PYTHON = (3, 11)
 _TOOL_TIMEOUT_S = 10
 _CORE = ("numpy", "scipy", "pillow", "pyserial", "pydantic", "tomli-w")
-
-
-@dataclass(frozen=True)
-class Part:
-    """One thing a machine may have: `found` says which version, or None; `remedy` how to get it."""
-
-    name: str
-    found: str | None
-    purpose: str
-    remedy: str
 
 
 @dataclass(frozen=True)
@@ -48,6 +39,8 @@ ABILITIES = (
     Ability("design, train and attack a camera (privcam design, table)", ("python", "core", "torch", "design extra")),
     Ability("attack with a face network from an ONNX file (--verifier)", ("python", "core", "torch", "onnxruntime")),
     Ability("export a mask in every format (privcam export mask)", ("python", "core", "masks extra")),
+    Ability("take raw frames with a Raspberry Pi's camera (privcam agent, privcam capture)",
+            ("python", "core", "picamera2 and libcamera", "Pi camera")),
     Ability("reproduce the tables on real photographs", ("python", "core", "torch", "design extra", "real data")),
 )
 
@@ -110,12 +103,6 @@ def _masks_extra() -> Part:
                      "pip install 'privcam[masks]'")
 
 
-def _picamera2() -> Part:
-    found = _distribution("picamera2") if _importable("picamera2") and _importable("libcamera") else None
-    return Part("picamera2 and libcamera", found, "capture on a Raspberry Pi (planned)",
-                "on the Pi: sudo apt install python3-picamera2, and an environment made with --system-site-packages")
-
-
 def _serial_ports() -> Part:
     try:
         from serial.tools import list_ports
@@ -166,7 +153,7 @@ _LOOKS: tuple[Callable[[], Part], ...] = (
     _package("onnxruntime", "attacks by a public face network", "pip install 'privcam[attack]'"),
     _masks_extra,
     _package("av", "clips from video files", "pip install 'privcam[video]'"),
-    _compiler, _bfloat16, _real_data, _picamera2, _serial_ports,
+    _compiler, _bfloat16, _real_data, *PI_LOOKS, _serial_ports,
     _package("ai-edge-litert", "writes and runs exported int8 encoders", "pip install 'privcam[export]', on a Pi 'privcam[pi]'"),
     _package("tflite-runtime", "runs them where there is no ai-edge-litert", "pip install tflite-runtime 'numpy<2'"),
     _package("pyvisa", "lamps on instruments that speak SCPI", "pip install 'privcam[rig]'"),
@@ -189,10 +176,6 @@ def _distribution(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _importable(name: str) -> bool:
-    return importlib.util.find_spec(name) is not None
 
 
 def _tool_version(name: str) -> str | None:
