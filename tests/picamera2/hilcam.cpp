@@ -82,22 +82,59 @@ const std::array<Mode, 3> kModes = { {
 bool is_pi5() { const char *board = std::getenv("HILCAM_BOARD"); return board && std::strcmp(board, "pi5") == 0; }
 
 struct RawFormat {
-	PixelFormat format;
+	std::array<PixelFormat, 4> orders;  // as read out, columns turned, rows turned, both
 	int bits;
 	bool packed;
 };
 
 const std::array<RawFormat, 5> kRawFormats = { {
-	{ formats::SRGGB10, 10, false }, { formats::SRGGB10_CSI2P, 10, true }, { formats::SRGGB12, 12, false },
-	{ formats::SRGGB12_CSI2P, 12, true }, { formats::SRGGB16, 16, false },
+	{ { formats::SRGGB10, formats::SGRBG10, formats::SGBRG10, formats::SBGGR10 }, 10, false },
+	{ { formats::SRGGB10_CSI2P, formats::SGRBG10_CSI2P, formats::SGBRG10_CSI2P, formats::SBGGR10_CSI2P }, 10, true },
+	{ { formats::SRGGB12, formats::SGRBG12, formats::SGBRG12, formats::SBGGR12 }, 12, false },
+	{ { formats::SRGGB12_CSI2P, formats::SGRBG12_CSI2P, formats::SGBRG12_CSI2P, formats::SBGGR12_CSI2P }, 12, true },
+	{ { formats::SRGGB16, formats::SGRBG16, formats::SGBRG16, formats::SBGGR16 }, 16, false },
 } };
 
 const RawFormat *raw_format(const PixelFormat &format)
 {
 	for (const RawFormat &known : kRawFormats)
-		if (known.format == format)
+		if (std::find(known.orders.begin(), known.orders.end(), format) != known.orders.end())
 			return &known;
 	return nullptr;
+}
+
+const RawFormat &raw_format(int bits, bool packed)
+{
+	for (const RawFormat &known : kRawFormats)
+		if (known.bits == bits && known.packed == packed)
+			return known;
+	std::abort();
+}
+
+struct Flips {
+	bool columns = false, rows = false;
+
+	size_t order() const { return columns + 2 * rows; }
+};
+
+std::optional<Flips> flips_of(Orientation orientation)
+{
+	switch (orientation) {
+	case Orientation::Rotate0: return Flips{ false, false };
+	case Orientation::Rotate0Mirror: return Flips{ true, false };
+	case Orientation::Rotate180: return Flips{ true, true };
+	case Orientation::Rotate180Mirror: return Flips{ false, true };
+	default: return std::nullopt;  // a sensor cannot turn by 90 degrees
+	}
+}
+
+void flip(std::vector<uint16_t> &raw, int columns, Flips flips)
+{
+	if (flips.rows)
+		std::reverse(raw.begin(), raw.end());
+	if (flips.rows != flips.columns)
+		for (auto row = raw.begin(); row != raw.end(); row += columns)
+			std::reverse(row, row + columns);
 }
 
 const std::array<std::pair<PixelFormat, int>, 4> kColourFormats = { {
@@ -174,7 +211,7 @@ public:
 		exposures_.clear();
 		gains_.clear();
 		frame_ = -1;
-		readout_ns_ = clock_ns(CLOCK_BOOTTIME);
+		readout_ns_ = clock_ns(CLOCK_MONOTONIC);
 	}
 
 	// Moves on to the first frame that is read out after `queued_ns`; a request's controls act some frames after that.
@@ -224,10 +261,11 @@ private:
 struct HilCamera {
 	std::string name;
 	const Mode *mode = &kModes[1];
+	Flips flips;
 	Pace pace;
 	std::unique_ptr<SceneFile> scene;
 	std::unique_ptr<VirtualSensor> sensor;
-	const std::vector<uint16_t> *raw = nullptr;
+	std::optional<std::vector<uint16_t>> raw;  // nothing where the scene could not be read
 	size_t buffers_left = 0;
 };
 
@@ -293,7 +331,7 @@ StreamFormats raw_formats()
 	for (const RawFormat &raw : kRawFormats)
 		for (const Mode &mode : kModes)
 			if (mode.bits == raw.bits)
-				map[raw.format].emplace_back(mode.size());
+				map[raw.orders[0]].emplace_back(mode.size());
 	return StreamFormats(map);
 }
 
@@ -323,7 +361,7 @@ public:
 		Status status = Valid;
 		if (config_.empty() || config_.size() > 3)
 			return Invalid;
-		if (orientation != Orientation::Rotate0) {
+		if (!flips_of(orientation)) {
 			orientation = Orientation::Rotate0;
 			status = Adjusted;
 		}
@@ -343,6 +381,7 @@ public:
 	}
 
 	const Mode &mode() const { return *mode_; }
+	Flips flips() const { return *flips_of(orientation); }
 
 private:
 	const Mode &chosen_mode() const
@@ -357,12 +396,9 @@ private:
 
 	void fit_raw(StreamConfiguration &stream) const
 	{
-		const RawFormat &asked = *raw_format(stream.pixelFormat);
-		const bool packed = asked.packed, ten = mode_->bits == 10;
-		if (is_pi5() && !packed)
-			stream.pixelFormat = formats::SRGGB16;
-		else
-			stream.pixelFormat = packed ? (ten ? formats::SRGGB10_CSI2P : formats::SRGGB12_CSI2P) : (ten ? formats::SRGGB10 : formats::SRGGB12);
+		const bool packed = raw_format(stream.pixelFormat)->packed;
+		const RawFormat &given = raw_format(is_pi5() && !packed ? 16 : mode_->bits, packed);
+		stream.pixelFormat = given.orders[flips().order()];
 		stream.size = mode_->size();
 		stream.stride = aligned(packed ? mode_->columns * mode_->bits / 8 : 2 * mode_->columns, is_pi5() ? 64 : 32);
 		stream.frameSize = stream.stride * mode_->rows;
@@ -460,16 +496,16 @@ void describe(Request *request, const Pace &pace, double temperature_c)
 void begin_frame(Request *request)
 {
 	HilCamera &camera = hilcam();
-	const int64_t queued_ns = request->metadata().get(controls::SensorTimestamp).value_or(0);  // the stock handler's clock is monotonic
-	const int64_t offset_ns = clock_ns(CLOCK_BOOTTIME) - clock_ns(CLOCK_MONOTONIC);
-	camera.pace.next(queued_ns + offset_ns, request->controls());
+	const int64_t queued_ns = request->metadata().get(controls::SensorTimestamp).value_or(0);  // the stock handler's stamp
+	camera.pace.next(queued_ns, request->controls());
 	const Shot shot = camera.pace.shot();
 	const int64_t ready_ns = shot.readout_ns + static_cast<int64_t>(shot.rows * shot.line_s * 1e9);
-	std::this_thread::sleep_for(std::chrono::nanoseconds(ready_ns - clock_ns(CLOCK_BOOTTIME)));
-	camera.raw = nullptr;
+	std::this_thread::sleep_for(std::chrono::nanoseconds(ready_ns - clock_ns(CLOCK_MONOTONIC)));
+	camera.raw.reset();
 	try {
 		camera.scene->refresh();
-		camera.raw = &camera.sensor->expose(*camera.scene, shot);
+		camera.raw = camera.sensor->expose(*camera.scene, shot);
+		flip(*camera.raw, shot.columns, camera.flips);
 		describe(request, camera.pace, camera.scene->scene().at("temperature_c"));
 	} catch (const std::exception &error) {
 		complain(error);
@@ -510,6 +546,7 @@ std::unique_ptr<CameraConfiguration> PipelineHandlerVirtual::generateConfigurati
 int PipelineHandlerVirtual::configure(Camera *camera, CameraConfiguration *configuration)
 {
 	hilcam().mode = &static_cast<HilConfiguration *>(configuration)->mode();
+	hilcam().flips = static_cast<HilConfiguration *>(configuration)->flips();
 	auto stream = camera->streams().begin();
 	for (StreamConfiguration &each : *configuration)
 		each.setStream(*stream++);

@@ -90,7 +90,7 @@ public:
 		inode_ = now.st_ino;
 	}
 
-	int64_t changed_boottime_ns() const { return changed_ - clock_ns(CLOCK_REALTIME) + clock_ns(CLOCK_BOOTTIME); }
+	int64_t changed_monotonic_ns() const { return changed_ - clock_ns(CLOCK_REALTIME) + clock_ns(CLOCK_MONOTONIC); }
 	const Scene &scene() const { return scene_; }
 	const Scene &before() const { return before_; }
 
@@ -104,7 +104,7 @@ private:
 struct Shot {
 	int rows, columns, bits;
 	double exposure_s, gain, line_s;
-	int64_t readout_ns;  // of the first row, CLOCK_BOOTTIME: the end of its exposure
+	int64_t readout_ns;  // of the first row: the end of its exposure, on CLOCK_MONOTONIC, as Linux stamps a Pi's frames
 };
 
 class VirtualSensor
@@ -129,7 +129,7 @@ public:
 		raw_.resize(static_cast<size_t>(shot.rows) * shot.columns);
 		line_.resize(shot.columns);
 		const int top = (shot.rows - scene.rows) / 4 * 2;
-		const double since_change_s = (shot.readout_ns - file.changed_boottime_ns()) * 1e-9;
+		const double since_change_s = (shot.readout_ns - file.changed_monotonic_ns()) * 1e-9;
 		for (int row = 0; row < shot.rows; ++row) {
 			const double after = std::clamp((since_change_s + row * shot.line_s) / shot.exposure_s, 0.0, 1.0);
 			std::fill(line_.begin(), line_.end(), 0.0f);
