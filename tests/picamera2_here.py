@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import json
 import os
 import shutil
@@ -20,11 +22,32 @@ SCENE = "scene.pgm"
 
 def missing() -> str:
     """Returns why nothing can be run in the root, "" where it can."""
-    if not (ROOT / HILCAM.lstrip("/")).exists():
+    if not (ROOT / "opt" / "privcam").is_dir():
         return f"no root with Picamera2 at {ROOT}: `make test-picamera2` builds it"
-    if os.geteuid() != 0:
-        return "no root rights, which chroot asks for: `sudo make test-picamera2`"
-    return "" if shutil.which("chroot") else "no chroot on this machine"
+    if _compiled() != _sources():
+        return f"{ROOT} is half built, or holds another version's virtual camera: `make test-picamera2` makes it good"
+    return "" if _rights() is not None else "no root rights, which chroot asks for: run the tests as root, or let sudo work without a password"
+
+
+def _compiled() -> str:
+    file = ROOT / "opt" / "privcam" / ".shims"
+    return file.read_text().split()[0] if file.exists() else ""
+
+
+def _sources() -> str:
+    """Returns what tests/picamera2_root.sh writes beside the shims that it compiled."""
+    folder = HERE / "picamera2"
+    files = [*(file for kind in ("cpp", "h", "yaml") for file in sorted(folder.glob(f"*.{kind}"))), folder / "pykms.py", HERE / "picamera2_root.sh"]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+
+
+@functools.cache
+def _rights() -> tuple[str, ...] | None:
+    """Returns the words before a command that needs root rights, None where they cannot be had."""
+    if os.geteuid() == 0:
+        return ()
+    words = ("sudo", "-n")
+    return words if shutil.which("sudo") and subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0 else None
 
 
 class InRoot:
@@ -46,7 +69,7 @@ class InRoot:
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/tmp", "LIBCAMERA_LOG_LEVELS": "*:WARN",
                        "PYTHONPATH": self.inside, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
                        "LD_PRELOAD": " ".join(shims), "HILCAM_SCENE": f"{self.inside}/{SCENE}", "HILCAM_BOARD": board}
-        return ["chroot", str(ROOT), "/usr/bin/env", "-i", *(f"{name}={value}" for name, value in environment.items()), PYTHON, *words]
+        return [*(_rights() or ()), "chroot", str(ROOT), "/usr/bin/env", "-i", *(f"{name}={value}" for name, value in environment.items()), PYTHON, *words]
 
 
 class Looking:
@@ -73,8 +96,15 @@ class Looking:
 
     def __call__(self, do: str, **asked: Any) -> Any:
         """Returns the answer; RuntimeError with what Picamera2 raised, or what it left behind when it ended."""
+        self.ask(do, **asked)
+        return self.answer()
+
+    def ask(self, do: str, **asked: Any) -> None:
+        """Asks and does not wait: `answer` does."""
         self._process.stdin.write(json.dumps({"do": do, **asked}) + "\n")
         self._process.stdin.flush()
+
+    def answer(self) -> Any:
         line = self._process.stdout.readline()
         if not line:
             raise RuntimeError(f"ended with {self._process.wait()}: {self.errors[-2000:]}")
