@@ -254,6 +254,15 @@ def test_our_own_camera_keeps_the_contract(place, design, seen):
     assert ran.returncode == 0 and " passed" in ran.stdout, f"{ran.stdout[-6000:]}{ran.stderr[-2000:]}"
 
 
+def test_a_camera_opens_again(look):
+    for _ in range(2):
+        look("close")
+        assert look("open")["properties"]["Model"] == "imx477"
+        look("start", raw=MODE, controls=MANUAL)
+        assert len(look("frames", count=2)) == 2
+        look("stop")
+
+
 def test_without_the_virtual_camera_picamera2_refuses(place, design, seen):
     """The negative control: libcamera's own virtual camera has no raw frames."""
     write_scene(place.scene, design, seen)

@@ -520,7 +520,8 @@ void PipelineHandler::registerCamera(std::shared_ptr<Camera> camera)
 {
 	static auto *real = stock<void(PipelineHandler *, std::shared_ptr<Camera>)>(
 		"_ZN9libcamera15PipelineHandler14registerCameraESt10shared_ptrINS_6CameraEE");
-	if (hilcam().name.empty() && camera->id().starts_with("/base/hil/"))
+	const bool first = hilcam().name.empty() || is_ours(camera.get());  // again: libcamera was closed and opened
+	if (first && camera->id().starts_with("/base/hil/"))
 		dress(camera.get());
 	real(this, std::move(camera));
 }
