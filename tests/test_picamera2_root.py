@@ -242,8 +242,8 @@ def test_automatic_exposure_is_never_at_rest(look):
 @pytest.mark.skipif(find_spec("hil.cameras.picamera2") is None, reason="hil/cameras/picamera2.py is not there")
 def test_our_own_camera_keeps_the_contract(place, design, seen):
     """`Picamera2Camera` in the root, by the tests that every camera has (tests/picamera2/camera_in_root.py)."""
-    write_scene(place.path / "now.pgm", design, seen)
-    write_scene(place.path / "next.pgm", design, seen * 0.25)
+    for name, level in (("bright.pgm", 1.0), ("dim.pgm", 0.02), ("dimmer.pgm", 0.005)):
+        write_scene(place.path / name, design, seen * level)
     tests = Path(__file__).parent
     for package in (hil, optics_sim):
         shutil.copytree(Path(package.__file__).parent, place.path / package.__name__, ignore=shutil.ignore_patterns("__pycache__"))

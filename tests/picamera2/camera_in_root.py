@@ -1,6 +1,7 @@
 """Run by the root's Python, with pytest: `Picamera2Camera` on the unmodified Picamera2 keeps what every camera promises.
 
-`now.pgm` and `next.pgm` lie beside this file, the second a quarter as bright; the virtual camera sees `scene.pgm`.
+`bright.pgm`, `dim.pgm` and `dimmer.pgm` lie beside this file, the last a quarter as bright as the one before; the virtual camera sees
+`scene.pgm`.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ class Slow:
 
 @pytest.fixture
 def camera():
-    show("now.pgm")
+    show("bright.pgm")
     with Picamera2Camera(sensor="imx477", shape=(1520, 2028), bit_depth=12) as camera:
         yield camera
 
@@ -77,10 +78,14 @@ def test_each_frame_was_exposed_as_it_says(camera):
 
 
 def test_no_frame_shows_what_was_there_before_it_was_asked_for(camera):
-    (first,) = camera.capture(SETTINGS[1], 1)
-    for name, level in (("next.pgm", 0.25), ("now.pgm", 1.0)) * 4:
+    """Exposures so long that a scene nearly always changes within one."""
+    long = CaptureSettings(exposure_s=0.2)
+    show("dim.pgm")
+    (first,) = camera.capture(long, 1)
+    for turn, (name, level) in enumerate((("dimmer.pgm", 0.25), ("dim.pgm", 1.0)) * 3):
+        time.sleep(0.03 * turn)
         show(name)
-        (frame,) = camera.capture(SETTINGS[1], 1)
+        (frame,) = camera.capture(long, 1)
         assert light(frame, camera.info) == pytest.approx(level * light(first, camera.info), rel=NOISE)
 
 
