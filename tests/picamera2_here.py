@@ -26,7 +26,7 @@ def missing() -> str:
         return f"no root with Picamera2 at {ROOT}: `make test-picamera2` builds it"
     if _compiled() != _sources():
         return f"{ROOT} is half built, or holds another version's virtual camera: `make test-picamera2` makes it good"
-    return "" if _rights() is not None else "no root rights, which chroot asks for: run the tests as root, or let sudo work without a password"
+    return "no root rights, which chroot asks for: run the tests as root, or let sudo work without a password" if _rights() is None else ""
 
 
 def _compiled() -> str:
@@ -37,7 +37,8 @@ def _compiled() -> str:
 def _sources() -> str:
     """Returns what tests/picamera2_root.sh writes beside the shims that it compiled."""
     folder = HERE / "picamera2"
-    files = [*(file for kind in ("cpp", "h", "yaml") for file in sorted(folder.glob(f"*.{kind}"))), folder / "pykms.py", HERE / "picamera2_root.sh"]
+    files = [file for pattern in ("*.cpp", "*.h", "*.yaml", "pykms.py") for file in sorted(folder.glob(pattern))]
+    files.append(HERE / "picamera2_root.sh")
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
@@ -69,7 +70,8 @@ class InRoot:
         environment = {"PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8", "HOME": "/tmp", "LIBCAMERA_LOG_LEVELS": "*:WARN",
                        "PYTHONPATH": self.inside, "PYTHONDONTWRITEBYTECODE": "1", "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1",
                        "LD_PRELOAD": " ".join(shims), "HILCAM_SCENE": f"{self.inside}/{SCENE}", "HILCAM_BOARD": board}
-        return [*(_rights() or ()), "chroot", str(ROOT), "/usr/bin/env", "-i", *(f"{name}={value}" for name, value in environment.items()), PYTHON, *words]
+        clean = ["/usr/bin/env", "-i", *(f"{name}={value}" for name, value in environment.items())]
+        return [*(_rights() or ()), "chroot", str(ROOT), *clean, PYTHON, *words]
 
 
 class Looking:

@@ -3,7 +3,7 @@
 # from PyPI, and the shims of tests/picamera2/ that give them a camera. A second call keeps what is there and compiles the shims
 # again only where their sources changed.
 #   tests/picamera2_root.sh [FOLDER]   default: $PRIVCAM_PICAMERA2_ROOT, else ~/.cache/privcam/picamera2; 1.5 GB
-# Needs root rights (or sudo), debootstrap and the network. Nothing is mounted, and nothing outside FOLDER is changed but FOLDER.log.
+# Needs root rights (or sudo), debootstrap and the network. Nothing is mounted, and nothing outside FOLDER is changed but FOLDER.log and .lock.
 set -euo pipefail
 export LC_ALL=C
 

@@ -219,8 +219,8 @@ def test_a_frame_shows_what_was_there_while_it_was_exposed(look, place, design, 
     dim, dimmer = (write_scene(place.path / name, design, seen * level) for name, level in ((SCENE, 0.02), ("next.pgm", 0.005)))
     look("start", raw=MODE, controls=MANUAL | {"ExposureTime": round(exposure_s * 1e6)})
     last = look("frames", count=2)[-1]
-    look.ask("frames", count=6, file=f"{place.inside}/raw.npy")
-    time.sleep(last["SensorTimestamp"] * 1e-9 + middle_s + 2.5 * last["FrameDuration"] * 1e-6 - time.monotonic())
+    look.ask("frames", count=8, file=f"{place.inside}/raw.npy")
+    time.sleep(last["SensorTimestamp"] * 1e-9 + middle_s + 4.5 * last["FrameDuration"] * 1e-6 - time.monotonic())
     (place.path / "next.pgm").replace(place.scene)
     changed_s = time.monotonic() - time.time() + place.scene.stat().st_ctime
     shares = []

@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import time
 from pathlib import Path
@@ -25,8 +24,7 @@ NOISE = 0.03  # relative, of the mean of the dimmest window: six standard errors
 
 
 def show(name: str) -> None:
-    shutil.copy(HERE / name, HERE / "part")
-    os.replace(HERE / "part", HERE / "scene.pgm")
+    Path(shutil.copy(HERE / name, HERE / "part")).replace(HERE / "scene.pgm")
 
 
 class Slow:
