@@ -13,7 +13,7 @@ PY := $(VENV)/bin/python
 PIP := $(PY) -m pip --quiet --disable-pip-version-check
 ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
 
-.PHONY: demo test lint test-fast pytest bench table docs pi-root clean
+.PHONY: demo test lint test-fast pytest bench table docs pi-root test-picamera2 clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -75,6 +75,11 @@ docs: $(VENV)/.stamp-test
 # A Raspberry Pi's Python and wheels for its processor, outside the checkout: tests/test_pi_wheels.py runs them emulated.
 pi-root: $(VENV)/.stamp-venv
 	PYTHON='$(PY)' tests/pi_root.sh
+
+# The unmodified Picamera2 on the real libcamera with a simulated sensor: its root is built outside the checkout, once; then its tests.
+test-picamera2: $(VENV)/.stamp-test
+	tests/picamera2_root.sh
+	$(ONE_THREAD) $(PY) -m pytest -rs tests/test_picamera2_root.py $(ARGS)
 
 # The environment and what tools left behind; never runs/ or tables/, which hold results.
 clean:
