@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from camera_contract import CameraBench, CameraContract
-from hil.cameras.picamera2 import Picamera2Camera
 
+from hil.cameras.picamera2 import Picamera2Camera
 from optics_sim.frame import CaptureSettings
 
 HERE = Path(__file__).parent
