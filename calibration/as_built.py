@@ -1,7 +1,7 @@
 """What a calibration found, and the design of the camera that was really built: the author's, with what was measured in place of
 what was meant.
 
-Deliberately not here: measuring (`calibration.geometry`, `calibration.photon_transfer`), and where it is kept (`hil/calibrate.py`).
+Deliberately not here: measuring (`calibration.geometry`, `calibration.photon_transfer`), and where it is kept (`hil/calibrate/run.py`).
 """
 
 from __future__ import annotations

@@ -7,17 +7,18 @@ validating themselves (`hil/calibrate/`, `hil/validation/`), and the commands th
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from pathlib import Path
 
 from calibration.as_built import Calibration
-from hil.bench import Bench, even_light
+from hil.bench import even_light
 from hil.calibrate import page
 from hil.calibrate.request import Request
-from hil.calibrate.run import DESIGN, PARTS, calibrate, opener
+from hil.calibrate.run import DESIGN, PARTS, calibrate
+from hil.calibrate.run import opener as part_opener
 from hil.simulated_bench import write_bench
 from hil.validation.run_folder import DesignRun
 from hil.validation.stage import Asked, validate
+from hil.validation.stage import opener as picture_opener
 from optics_sim.design import CameraDesign
 from optics_sim.errors import PrivcamError
 from optics_sim.experiment import Adapting
@@ -48,16 +49,13 @@ def on_bench(out: Path, bench: Path | None, pictures: int, say: Callable[[str], 
 def _calibrated(design: CameraDesign, bench: Path, folder: Path, say: Callable[[str], None], clock: Callable[[], str]) -> Calibration:
     with Run(folder, "calibrate", {"bench": bench, **QUICK.model_dump()}) as record:
         record.add_input("bench", bench)
-        found = calibrate(design, opener(bench, folder), folder, QUICK, PARTS, light=even_light(bench), clock=clock,
+        found = calibrate(design, part_opener(bench, folder, say), folder, QUICK, PARTS, light=even_light(bench), clock=clock,
                           say=lambda text: None if " shot " in text else say(f"calibrating, {text}"))
         page.write(found, design, folder)
     return found
 
 
 def _validated(run: DesignRun, bench: Path, out: Path, pictures: int, say: Callable[[str], None], clock: Callable[[], str]) -> list[Table]:
-    def opened(shown: Path, occasion: int) -> AbstractContextManager[Bench]:
-        return Bench.open(bench, pictures=shown, occasion=occasion)
-
     def tell(text: str) -> None:
         if "epoch " not in text:
             say(f"validating, {text}")
@@ -66,6 +64,6 @@ def _validated(run: DesignRun, bench: Path, out: Path, pictures: int, say: Calla
                   uncalibrated=False)
     with Run(out / VALIDATION, "validate", {"bench": bench, "run": out, "pictures": pictures}, run.experiment.seed) as record:
         record.add_input("bench", bench)
-        found = validate(run, opened, out / VALIDATION, asked, tell, clock)
+        found = validate(run, picture_opener(bench, say), out / VALIDATION, asked, tell, clock)
         write_validation(out / VALIDATION, found, record)
     return validation_tables(found)

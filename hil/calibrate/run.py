@@ -54,10 +54,13 @@ def calibrate(design: CameraDesign, opened: Opened, folder: Path, request: Reque
     return found
 
 
-def opener(bench: Path, folder: Path) -> Opened:
-    """Returns what opens a bench for a part; a simulated camera's noise is another for each part and each time it is opened."""
+def opener(bench: Path, folder: Path, say: Callable[[str], None]) -> Opened:
+    """Returns what opens a bench for a part; a simulated camera's noise is another for each part and each time it is opened.
+
+    `say` gets what a rig has to tell.
+    """
     def opened(part: Part) -> AbstractContextManager[Bench]:
-        return Bench.open(bench, occasion=len(PARTS) * occasion(folder / part) + PARTS.index(part))
+        return Bench.open(bench, occasion=len(PARTS) * occasion(folder / part) + PARTS.index(part), tell=say)
 
     return opened
 

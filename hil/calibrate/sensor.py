@@ -15,7 +15,6 @@ from hil.bench import Bench
 from hil.calibrate.frames import Stack, Work, kept_plan, stacks, taken, tried
 from hil.calibrate.request import Request
 from optics_sim.frame import CameraInfo, CaptureSettings
-from optics_sim.measure import Source
 from optics_sim.shots import Plan, Shot
 from optics_sim.stimulus import Dark, Even
 
@@ -31,7 +30,7 @@ def measure(work: Work, request: Request, light: float | None) -> PhotonTransfer
     """
     found = taken(work, lambda bench: plan(full_exposure(bench, work, request), request, work.gain))
     camera = found.header.camera
-    sweep = sweep_of(stacks(found, kept_plan(work.folder)), camera, light, camera.source)
+    sweep = sweep_of(stacks(found, kept_plan(work.folder)), camera, light)
     result = photon_transfer.fit(sweep, generator=np.random.default_rng(0))
     folder = work.folder / MASTERS
     folder.mkdir(exist_ok=True)
@@ -68,7 +67,7 @@ def plan(full_s: float, request: Request, gain: float) -> Plan:
                                  settings=CaptureSettings(exposure_s=shot.exposure_s, analogue_gain=gain)) for shot in wanted))
 
 
-def sweep_of(taken_: list[Stack], camera: CameraInfo, light: float | None, source: Source) -> Sweep:
+def sweep_of(taken_: list[Stack], camera: CameraInfo, light: float | None) -> Sweep:
     """Returns the sweep of a plan's frames; of a sensor under a colour filter array, that of its green pixels."""
     rate = light or 1.0
     shots = []
@@ -76,7 +75,7 @@ def sweep_of(taken_: list[Stack], camera: CameraInfo, light: float | None, sourc
         photons = rate * one.exposure_s if isinstance(one.shot.stimulus, Even) else 0.0
         shots.append(photon_transfer.Shot(role, one.exposure_s, photons, len(one.frames)))
     warm = [one.temperature_c for one in taken_ if one.temperature_c is not None]
-    return photon_transfer.gather(shots, [green(one.frames, camera.cfa) for one in taken_], bits=camera.bit_depth, source=source,
+    return photon_transfer.gather(shots, [green(one.frames, camera.cfa) for one in taken_], bits=camera.bit_depth, source=camera.source,
                                   photons_known=light is not None, temperature_c=float(np.mean(warm)) if warm else None)
 
 

@@ -83,6 +83,14 @@ def validate(run: DesignRun, opened: OpenBench, out: Path, asked: Asked, say: Sa
                      replayed=captured.replayed, board=None if named is None else f"{named.board}, {named.build}")
 
 
+def opener(bench: Path, say: Say) -> OpenBench:
+    """Returns what opens the bench of a file for a validation; `say` gets what a rig has to tell."""
+    def opened(pictures: Path, occasion: int) -> AbstractContextManager[Bench]:
+        return Bench.open(bench, pictures=pictures, occasion=occasion, tell=say)
+
+    return opened
+
+
 def people_of(run: DesignRun, asked: Asked) -> tuple[Cohort, Experiment]:
     """Returns the run's people, as many pictures of each as are asked for, and its experiment with the seed of now."""
     cohort = run.cohort(trusted=asked.trusted)

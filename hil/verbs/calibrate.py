@@ -52,7 +52,7 @@ def run(arguments: Namespace) -> int:
     with Run(arguments.out, "calibrate", vars(arguments)) as record:
         record.add_input("bench", arguments.bench)
         say = progress(record)
-        found = calibrate(design, opener(arguments.bench, arguments.out), arguments.out, request, tuple(parts),
+        found = calibrate(design, opener(arguments.bench, arguments.out, say), arguments.out, request, tuple(parts),
                           light=even_light(arguments.bench), clock=now, say=say)
         write(found, design, arguments.out)
         say(f"as built: {arguments.out / 'as_built' / 'design.toml'}, in {time.monotonic() - start:.1f} s; page: {arguments.out / PAGE}")

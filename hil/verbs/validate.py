@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,9 +10,8 @@ from hil.verbs.options import adapting_of, add_adapting, add_judges, add_run_of_
 from optics_sim.errors import PrivcamError
 
 if TYPE_CHECKING:
-    from hil.bench import Bench
     from hil.validation.run_folder import DesignRun
-    from hil.validation.stage import Asked, OpenBench, Say
+    from hil.validation.stage import Asked
 
 HELP = "show a run's pictures on a bench; the same numbers from the nominal twin, the as-built twin and captured frames"
 
@@ -39,7 +37,7 @@ def add_arguments(parser: ArgumentParser) -> None:
 def run(arguments: Namespace) -> int:
     """Returns 0 when all columns are judged and the page is written."""
     from hil.validation.run_folder import DesignRun
-    from hil.validation.stage import validate
+    from hil.validation.stage import opener, validate
     from optics_sim.report.validation_table import write_validation
     from optics_sim.run import Run
 
@@ -55,16 +53,6 @@ def run(arguments: Namespace) -> int:
         page = write_validation(arguments.out, found, record)
     print(f"page: {page}")
     return 0
-
-
-def opener(file: Path, say: Say) -> OpenBench:
-    """Returns what opens the bench of a file for a validation."""
-    def opened(pictures: Path, occasion: int) -> AbstractContextManager[Bench]:
-        from hil.bench import Bench
-
-        return Bench.open(file, pictures=pictures, occasion=occasion, tell=say)
-
-    return opened
 
 
 def _asked(arguments: Namespace, designed: DesignRun) -> Asked:
